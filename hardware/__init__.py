@@ -1,0 +1,1 @@
+"""The measured backend: profiles, testbed and meters on real machines."""

@@ -1,0 +1,44 @@
+"""Conversions between SI units and what files and people use.
+
+Inside the project everything is SI: seconds, bytes, bits per second, watts, joules. The factors 8 and
+1e6 stand here and nowhere else.
+"""
+
+BITS_PER_BYTE = 8
+_MEGA = 1e6
+_MILLI = 1e-3
+
+
+def bits_from_bytes(size_bytes: float) -> float:
+    """Return the number of bits in `size_bytes`."""
+    return size_bytes * BITS_PER_BYTE
+
+
+def bytes_from_bits(size_bits: float) -> float:
+    """Return the number of bytes in `size_bits`."""
+    return size_bits / BITS_PER_BYTE
+
+
+def bps_from_mbps(rate_mbps: float) -> float:
+    """Convert Mbit/s to bit/s."""
+    return rate_mbps * _MEGA
+
+
+def mbps_from_bps(rate_bps: float) -> float:
+    """Convert bit/s to Mbit/s."""
+    return rate_bps / _MEGA
+
+
+def megabytes_from_bytes(size_bytes: float) -> float:
+    """Convert bytes to MB (10^6 bytes)."""
+    return size_bytes / _MEGA
+
+
+def s_from_ms(time_ms: float) -> float:
+    """Convert milliseconds to seconds."""
+    return time_ms * _MILLI
+
+
+def ms_from_s(time_s: float) -> float:
+    """Convert seconds to milliseconds."""
+    return time_s / _MILLI
