@@ -38,6 +38,7 @@ class Device:
         power: Power states, or None if nothing is known of the device's power.
         memory_bytes: Memory for one stage (weights plus the cuts at both ends); None for no limit.
         slots: Number of requests that it serves at once.
+        queue_limit: Largest number of requests that may wait; one more is dropped. None for no limit.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Device:
     power: PowerStates | None = None
     memory_bytes: float | None = None
     slots: int = 1
+    queue_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,163 @@
+"""The controller: raw samples in, a decision out; the same object in the twin and on the testbed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
+
+from twin.conditions import Estimator
+from twin.errors import PartitionError
+from twin.problem import LinkProbe, Observation, Samples
+from twin.records import RawSamples, SampleKind
+
+if TYPE_CHECKING:
+    from twin.partition import Partition
+    from twin.problem import Decision, Probe, Problem
+
+S = TypeVar("S")
+
+
+class Policy(Protocol[S]):
+    """Decides which partition new requests run on. Pure: no input or output, no clock, no hidden state."""
+
+    def init(self, problem: Problem) -> S:
+        """Return the first state."""
+        ...
+
+    def decide(self, observation: Observation, state: S) -> tuple[Decision, S]:
+        """Return a decision and the next state."""
+        ...
+
+
+class Controller:
+    """Turns samples into estimates, asks the policy, checks its answer and keeps the log.
+
+    Args:
+        policy: The policy.
+        problem: The problem.
+        replication: Number of the replication, for the log.
+    """
+
+    def __init__(self, policy: Policy[Any], problem: Problem, replication: int = 0) -> None:
+        self._policy = policy
+        self._problem = problem
+        self._replication = replication
+        self._state = policy.init(problem)
+        self._estimator = Estimator(problem)
+        self._raw: list[RawSamples] = []
+        self._rows = 0
+        self.partition: Partition | None = None
+        self.epoch = -1
+        self.log: list[dict[str, Any]] = []
+
+    def tick(
+        self,
+        t_s: float,
+        samples: Samples,
+        *,
+        queue_length: np.ndarray,
+        arrived: int,
+        available: np.ndarray,
+        link_up: np.ndarray,
+    ) -> Decision:
+        """Make one decision; the plan epoch rises by one where the partition changes.
+
+        Args:
+            t_s: Time since the start of the run.
+            samples: Raw measurements since the last tick.
+            queue_length: Requests waiting or in service by device, shape [n_devices].
+            arrived: Requests that arrived since the last tick.
+            available: Whether each device answers, shape [n_devices].
+            link_up: Whether each link is up, shape [n_links].
+
+        Raises:
+            PartitionError: The policy chose a partition that is not legal.
+        """
+        conditions = self._estimator.update(samples)
+        age_s, device_age_s = self._estimator.ages_s(t_s)
+        observation = Observation(
+            t_s,
+            samples,
+            conditions,
+            age_s,
+            device_age_s,
+            queue_length,
+            arrived,
+            self.partition,
+            available,
+            link_up,
+        )
+        decision, self._state = self._policy.decide(observation, self._state)
+        self._check(decision.partition)
+        switched = self.partition is not None and decision.partition != self.partition
+        if decision.partition != self.partition:
+            self.epoch += 1
+            self.partition = decision.partition
+        self._record(observation, decision, switched=switched)
+        return decision
+
+    @property
+    def raw(self) -> RawSamples:
+        """All samples that the policy was shown."""
+        return RawSamples.concatenate([_raw(Samples.none(), self._replication), *self._raw])
+
+    def _check(self, partition: Partition) -> None:
+        partition.check(self._problem.graph)
+        if partition.n_devices != self._problem.n_devices or not self._problem.allows(partition):
+            names = self._problem.continuum.names
+            raise PartitionError(
+                f"the policy chose `{partition.describe(names)}`, which breaks a memory limit or moves a pinned layer"
+            )
+
+    def _record(self, observation: Observation, decision: Decision, *, switched: bool) -> None:
+        rows = _raw(observation.samples, self._replication)
+        self._raw.append(rows)
+        self.log.append(
+            {
+                "replication": self._replication,
+                "tick": len(self.log),
+                "t_s": observation.t_s,
+                "epoch": self.epoch,
+                "rows": [self._rows, self._rows + len(rows)],
+                "conditions": observation.conditions.to_json(),
+                "queue_length": observation.queue_length.tolist(),
+                "arrived": observation.arrived,
+                "available": observation.available.tolist(),
+                "link_up": observation.link_up.tolist(),
+                "candidates": [
+                    {
+                        "placement": list(x.partition.placement),
+                        "score": x.score,
+                        "latency_s": x.latency_s,
+                        "energy_j": x.energy_j,
+                    }
+                    for x in decision.candidates
+                ],
+                "partition": decision.partition.to_json(),
+                "switched": switched,
+                "probes": [_probe(probe) for probe in decision.probes],
+                "reason": decision.reason,
+                "charged_j": {},
+            }
+        )
+        self._rows += len(rows)
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    if isinstance(probe, LinkProbe):
+        return {"link": probe.link, "direction": probe.direction, "size_bytes": probe.size_bytes}
+    return {"device": probe.device, "layers": list(probe.layers)}
+
+
+def _raw(samples: Samples, replication: int) -> RawSamples:
+    """The samples of one tick as rows."""
+    counts = (len(samples.link), len(samples.device), len(samples.done_t_s))
+    return RawSamples(
+        np.full(sum(counts), replication, dtype=np.int32),
+        np.repeat(np.array(list(SampleKind), dtype=np.int8), counts),
+        np.concatenate([samples.link_t_s, samples.stage_t_s, samples.done_t_s]),
+        np.concatenate([2 * samples.link + samples.direction, samples.device, samples.done_epoch]),
+        np.concatenate([samples.size_bytes, samples.nominal_s, np.zeros(counts[2])]),
+        np.concatenate([samples.transfer_s, samples.service_s, samples.latency_s]),
+    )

@@ -1,0 +1,334 @@
+"""Predicted latency, bottleneck and energy of a partition under given conditions.
+
+Two forms of the same model. `predict` walks through one partition and keeps the breakdown. `linear_latency`
+and `linear_energy` give the coefficients of the additive terms, from which `search` scores every partition at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from twin.topology import UP
+from twin.units import BITS_PER_BYTE
+
+if TYPE_CHECKING:
+    from twin.partition import Partition
+    from twin.problem import Boundary, Conditions, Demand, Problem
+
+IDLE, COMPUTE, TRANSMIT, RECEIVE = range(4)
+
+
+class StageCost(NamedTuple):
+    """One stage visit: `service_s` = layers + overhead + codec, all slowed by the device's slowdown."""
+
+    device: int
+    layers: tuple[int, ...]
+    service_s: float
+    codec_s: float
+    overhead_s: float
+
+
+class TransferCost(NamedTuple):
+    """One message over one link."""
+
+    link: int
+    direction: int
+    sender: int
+    receiver: int
+    size_bytes: float
+    transmit_s: float
+    delay_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Transmission, propagation and message overhead."""
+        return self.transmit_s + self.delay_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What one request costs when it meets no other.
+
+    Attributes:
+        latency_s: End-to-end latency.
+        stages: The stage visits in order.
+        transfers: The messages in order, the answer's last.
+        answer_from: Index in `transfers` of the answer's first message.
+        bottleneck_s: Largest time that any device slot or link direction is held per request.
+        busy_s: Time per request for which each station is held: devices first, then link directions,
+            shape [n_devices + 2 * n_links] (half-duplex links count both directions on the first).
+        marginal_j: Joules above idle by device, shape [n_devices]; NaN where the power is unknown.
+        compute_only_j: Compute power times compute time by device.
+        node_j: All joules by device per completed request, at the throughput that the demand leads to.
+        throughput_rps: That throughput.
+    """
+
+    latency_s: float
+    stages: tuple[StageCost, ...]
+    transfers: tuple[TransferCost, ...]
+    answer_from: int
+    bottleneck_s: float
+    busy_s: np.ndarray
+    marginal_j: np.ndarray
+    compute_only_j: np.ndarray
+    node_j: np.ndarray
+    throughput_rps: float
+
+    def energy_by_device_j(self, boundary: Boundary) -> np.ndarray:
+        """Joules per request by device at an accounting boundary, shape [n_devices]."""
+        return {"node": self.node_j, "marginal": self.marginal_j, "compute_only": self.compute_only_j}[boundary]
+
+    def energy_j(self, boundary: Boundary) -> float:
+        """Joules per request of all devices at an accounting boundary; NaN where a power is unknown."""
+        return float(self.energy_by_device_j(boundary).sum())
+
+
+def throughput_rps(demand: Demand, latency_s: float, bottleneck_s: float) -> float:
+    """Completed requests per second that a demand leads to.
+
+    Open loop: the offered rate, capped by the bottleneck. Closed loop: clients / (latency + think time), capped
+    likewise (the asymptotic bound of operational analysis).
+    """
+    cap = 1.0 / bottleneck_s if bottleneck_s > 0 else math.inf
+    if demand.rate_rps is not None:
+        return min(demand.rate_rps, cap)
+    cycle_s = latency_s + demand.think_time_s
+    return min(demand.clients / cycle_s if cycle_s > 0 else math.inf, cap)
+
+
+def predict(problem: Problem, partition: Partition, conditions: Conditions) -> Prediction:
+    """Predict one partition, with the breakdown per stage and message."""
+    stages, transfers, answer_from = walk(problem, partition, conditions)
+    latency_s = sum(x.service_s for x in stages) + sum(x.total_s for x in transfers)
+    busy_s = _busy(problem, stages, transfers)
+    bottleneck_s = float(busy_s.max())
+    power_w = problem.power_w
+    compute_only = np.zeros(problem.n_devices)
+    marginal = np.zeros(problem.n_devices)
+    for stage in stages:
+        compute_only[stage.device] += power_w[stage.device, COMPUTE] * stage.service_s
+        marginal[stage.device] += (power_w[stage.device, COMPUTE] - power_w[stage.device, IDLE]) * stage.service_s
+    for x in transfers:
+        marginal[x.sender] += (power_w[x.sender, TRANSMIT] - power_w[x.sender, IDLE]) * x.transmit_s
+        marginal[x.receiver] += (power_w[x.receiver, RECEIVE] - power_w[x.receiver, IDLE]) * x.transmit_s
+    rate_rps = throughput_rps(problem.demand, latency_s, bottleneck_s)
+    node = marginal + (power_w[:, IDLE] / rate_rps if rate_rps > 0 else np.full(problem.n_devices, math.inf))
+    return Prediction(
+        latency_s,
+        tuple(stages),
+        tuple(transfers),
+        answer_from,
+        bottleneck_s,
+        busy_s,
+        marginal,
+        compute_only,
+        node,
+        rate_rps,
+    )
+
+
+def walk(
+    problem: Problem, partition: Partition, conditions: Conditions
+) -> tuple[list[StageCost], list[TransferCost], int]:
+    """Follow one request through its stages and over the links between them."""
+    stages: list[StageCost] = []
+    transfers: list[TransferCost] = []
+    visited = partition.visited
+    here, carried_bytes = 0, float(problem.graph.input_bytes)
+    for position, stage in enumerate(visited):
+        device = stage.device
+        transfers += transfer_costs(problem, here, device, carried_bytes, conditions)
+        decoded_bytes = carried_bytes if device != here else 0.0
+        carried_bytes = float(problem.graph.cut_bytes(partition.down_set(device)))
+        encoded_bytes = carried_bytes if position + 1 < len(visited) else 0.0
+        stages.append(_stage_cost(problem, device, stage.layers, decoded_bytes + encoded_bytes, conditions))
+        here = device
+    answer_from = len(transfers)
+    transfers += transfer_costs(problem, here, 0, problem.graph.output_bytes, conditions)
+    return stages, transfers, answer_from
+
+
+def _stage_cost(
+    problem: Problem, device: int, layers: tuple[int, ...], codec_bytes: float, conditions: Conditions
+) -> StageCost:
+    slowdown = float(conditions.slowdown[device])
+    codec_s = codec_bytes * float(problem.codec_s_per_byte[device]) * slowdown
+    overhead_s = float(problem.stage_overhead_s[device]) * slowdown
+    compute_s = float(problem.layer_time_s[device, list(layers)].sum()) * slowdown
+    return StageCost(device, layers, compute_s + overhead_s + codec_s, codec_s, overhead_s)
+
+
+def transfer_costs(
+    problem: Problem, source: int, target: int, size_bytes: float, conditions: Conditions
+) -> list[TransferCost]:
+    """The messages that carry `size_bytes` from one device to another, one per link of the path."""
+    return [
+        TransferCost(
+            *hop,
+            size_bytes,
+            _transmit_s(size_bytes, float(conditions.rate_bps[hop.link, hop.direction])),
+            message_delay_s(problem, hop.link, conditions),
+        )
+        for hop in problem.continuum.path(source, target)
+    ]
+
+
+def message_delay_s(problem: Problem, position: int, conditions: Conditions) -> float:
+    """Time of a message on a link beside its transmission: overhead, slow start where messages are rare, rtt / 2."""
+    link = problem.continuum.links[position]
+    slow_start_s = link.slow_start_s if is_sporadic(problem.demand, link.slow_start_idle_s) else 0.0
+    return link.message_overhead_s + slow_start_s + float(conditions.rtt_s[position]) / 2
+
+
+def is_sporadic(demand: Demand, idle_s: float) -> bool:
+    """Whether requests come so rarely that a link pauses for longer than `idle_s` between them."""
+    if demand.rate_rps is not None:
+        return demand.rate_rps * idle_s < 1.0
+    return demand.clients == 1 and demand.think_time_s > idle_s
+
+
+def _transmit_s(size_bytes: float, rate_bps: float) -> float:
+    if size_bytes == 0:
+        return 0.0
+    return size_bytes * BITS_PER_BYTE / rate_bps if rate_bps > 0 else math.inf
+
+
+def _busy(problem: Problem, stages: list[StageCost], transfers: list[TransferCost]) -> np.ndarray:
+    n = problem.n_devices
+    busy_s = np.zeros(n + 2 * len(problem.continuum.links))
+    for stage in stages:
+        busy_s[stage.device] += stage.service_s / problem.continuum.devices[stage.device].slots
+    for x in transfers:
+        busy_s[n + station_of(problem, x.link, x.direction)] += x.transmit_s
+    return busy_s
+
+
+def station_of(problem: Problem, link: int, direction: int) -> int:
+    """Index of the station that serves a link direction; both directions of a half-duplex link share one."""
+    return 2 * link + (UP if problem.continuum.links[link].duplex == "half" else direction)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """Coefficients of an additive cost over devices (K of them) and cuts.
+
+    A stage of nominal work w on device k costs `stage[k] * w + overhead[k]`; a cut of b bytes between the stages on
+    j and k costs `hop_fixed[j, k] + hop_per_byte[j, k] * b` (codec work at both ends included); the input costs
+    `entry[k]` when the first stage is on k, and the answer `answer[k]` when the last stage is on k.
+    """
+
+    stage: np.ndarray
+    overhead: np.ndarray
+    hop_fixed: np.ndarray
+    hop_per_byte: np.ndarray
+    entry: np.ndarray
+    answer: np.ndarray
+    constant: float = 0.0
+
+    def scaled(self, factor: float) -> Linear:
+        """The same cost times `factor`."""
+        return Linear(
+            self.stage * factor,
+            self.overhead * factor,
+            self.hop_fixed * factor,
+            self.hop_per_byte * factor,
+            self.entry * factor,
+            self.answer * factor,
+            self.constant * factor,
+        )
+
+    def plus(self, other: Linear) -> Linear:
+        """The sum of two costs."""
+        return Linear(
+            self.stage + other.stage,
+            self.overhead + other.overhead,
+            self.hop_fixed + other.hop_fixed,
+            self.hop_per_byte + other.hop_per_byte,
+            self.entry + other.entry,
+            self.answer + other.answer,
+            self.constant + other.constant,
+        )
+
+
+def linear_latency(problem: Problem, conditions: Conditions) -> Linear:
+    """Coefficients of the end-to-end latency of one request that meets no other, in seconds."""
+    delay_s = np.array([message_delay_s(problem, link, conditions) for link in range(len(problem.continuum.links))])
+    return _linear(problem, conditions.slowdown, delay_s, _per_byte_s(conditions))
+
+
+def linear_energy(problem: Problem, conditions: Conditions, boundary: Boundary) -> Linear:
+    """Coefficients of the energy of one request of all devices, in joules.
+
+    For `node` this is the marginal energy: the idle share is not additive (see `Prediction.node_j`).
+    """
+    idle_w, compute_w = problem.power_w[:, IDLE], problem.power_w[:, COMPUTE]
+    per_byte_s = _per_byte_s(conditions)
+    no_delay = np.zeros(len(problem.continuum.links))
+    if boundary == "compute_only":
+        return _linear(problem, compute_w * conditions.slowdown, no_delay, np.zeros_like(per_byte_s))
+    ends = [(link.a, link.b) for link in problem.continuum.links]
+    extra_w = problem.power_w - idle_w[:, None]
+    joules = np.array(
+        [
+            [
+                _product(extra_w[sender, TRANSMIT] + extra_w[receiver, RECEIVE], per_byte_s[link, direction])
+                for direction, (sender, receiver) in enumerate(((a, b), (b, a)))
+            ]
+            for link, (a, b) in enumerate(ends)
+        ]
+    ).reshape(-1, 2)
+    return _linear(problem, (compute_w - idle_w) * conditions.slowdown, no_delay, joules)
+
+
+def _product(power_w: float, time_s: float) -> float:
+    """Power times time, where no extra power over an endless time is nothing."""
+    return power_w * time_s if power_w != 0 else 0.0
+
+
+def _per_byte_s(conditions: Conditions) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(BITS_PER_BYTE / conditions.rate_bps, dtype=float)
+
+
+def _linear(
+    problem: Problem,
+    device_cost: np.ndarray,
+    message_cost: np.ndarray,
+    byte_cost: np.ndarray,
+) -> Linear:
+    """Add the costs of device seconds, messages and bytes up along the paths.
+
+    Args:
+        problem: The problem.
+        device_cost: Cost of a second of nominal work, shape [n_devices].
+        message_cost: Cost of a message per link, shape [n_links].
+        byte_cost: Cost of a byte per link and direction, shape [n_links, 2].
+    """
+    n = problem.n_devices
+    fixed = np.zeros((n, n))
+    per_byte = np.zeros((n, n))
+    answer = np.zeros(n)
+    codec = problem.codec_s_per_byte * device_cost
+    for j in range(n):
+        for k in range(j + 1, n):
+            hops = problem.continuum.path(j, k)
+            fixed[j, k] = sum(message_cost[hop.link] for hop in hops)
+            per_byte[j, k] = sum(byte_cost[hop.link, hop.direction] for hop in hops)
+        for hop in problem.continuum.path(j, 0):
+            answer[j] += message_cost[hop.link]
+            answer[j] += byte_cost[hop.link, hop.direction] * problem.graph.output_bytes
+    entry = fixed[0] + per_byte[0] * problem.graph.input_bytes
+    entry[1:] += codec[1:] * problem.graph.input_bytes
+    later = np.triu(np.ones((n, n)), 1)
+    return Linear(
+        stage=np.asarray(device_cost, dtype=float),
+        overhead=problem.stage_overhead_s * device_cost,
+        hop_fixed=fixed,
+        hop_per_byte=per_byte + later * (codec[:, None] + codec[None, :]),
+        entry=entry,
+        answer=answer,
+    )

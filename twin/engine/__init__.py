@@ -1,0 +1,1 @@
+"""Simulated backends: `events` plays every feature."""

@@ -1,0 +1,107 @@
+"""What breaks in a run: its effect on the rates, and who notices when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twin.engine.events import Play
+    from twin.engine.plan import Visit
+    from twin.steps import Steps
+    from twin.world import Fault, World
+
+FAULT_RANK = 0
+
+
+def faulted_rates(world: World) -> list[Callable[[float, float], float]]:
+    """For each place, the function that says when work is done, with the scenario's faults in it."""
+    rates: list[Callable[[float, float], float]] = [
+        _device_rate(world, device).finish for device in range(len(world.loads))
+    ]
+    for link in range(len(world.links)):
+        trace = world.links[link]
+        rates += [_link_rate(world, link, trace.up).finish, _link_rate(world, link, trace.down).finish]
+    return rates
+
+
+def _device_rate(world: World, device: int) -> Steps:
+    rate = world.loads[device].work
+    for fault in world.faults:
+        if fault.kind == "device_down" and fault.target == device:
+            rate = rate.masked(fault.start_s, fault.end_s)
+        elif fault.kind == "device_slow" and fault.target == device:
+            rate = rate.scaled(1 / fault.slowdown, fault.start_s, fault.end_s)
+    return rate
+
+
+def _link_rate(world: World, position: int, rate: Steps) -> Steps:
+    """A link carries nothing while it, or the device at one of its ends, is down."""
+    link = world.problem.continuum.links[position]
+    for fault in world.faults:
+        own = fault.kind == "link_down" and fault.target == position
+        if own or (fault.kind == "device_down" and fault.target in (link.a, link.b)):
+            rate = rate.masked(fault.start_s, fault.end_s)
+    return rate
+
+
+class Faults:
+    """Notices what is lost, and takes off it what was caught there.
+
+    What is lost for less than the detection time goes unnoticed: work waits and goes on.
+
+    Attributes:
+        lost_devices: Devices known to be lost.
+        lost_links: Links known to be lost.
+
+    Args:
+        play: The run.
+    """
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self.lost_devices: set[int] = set()
+        self.lost_links: set[int] = set()
+        self.pending = 0
+
+    def start(self) -> None:
+        """Schedule when each loss is noticed and when what was lost is back."""
+        detect_s = self._play.world.detect_s
+        for fault in self._play.world.faults:
+            noticed_s = fault.start_s + detect_s
+            if fault.kind in ("link_down", "device_down") and noticed_s < fault.end_s:
+                self.pending += 1
+                self._play.clock.call_at(noticed_s, FAULT_RANK, self._notice, fault, noticed_s)
+
+    def lost(self, visit: Visit) -> bool:
+        """Whether the station of a visit is known to be lost."""
+        if not (self.lost_devices or self.lost_links):
+            return False
+        if visit.device >= 0:
+            return visit.device in self.lost_devices
+        link = self._play.problem.continuum.links[visit.link]
+        return visit.link in self.lost_links or link.a in self.lost_devices or link.b in self.lost_devices
+
+    def _notice(self, fault: Fault, now_s: float) -> None:
+        play = self._play
+        self.pending -= 1
+        known = self.lost_links if fault.kind == "link_down" else self.lost_devices
+        known.add(fault.target)
+        caught = [job for station in self._lost_stations(fault) for job in play.stations[station].clear(now_s)]
+        play.ticker.tick(now_s)
+        for job in sorted(caught, key=lambda job: job.request):
+            play.caught(job, now_s)
+        play.clock.call_at(fault.end_s, FAULT_RANK, self._back, fault, known, fault.end_s)
+
+    def _back(self, fault: Fault, known: set[int], now_s: float) -> None:
+        known.discard(fault.target)
+        self._play.ticker.tick(now_s)
+
+    def _lost_stations(self, fault: Fault) -> list[int]:
+        n = self._play.problem.n_devices
+        links = enumerate(self._play.problem.continuum.links)
+        if fault.kind == "link_down":
+            return [n + 2 * fault.target, n + 2 * fault.target + 1]
+        attached = [position for position, link in links if fault.target in (link.a, link.b)]
+        return [fault.target, *(n + 2 * link + direction for link in attached for direction in (0, 1))]

@@ -1,0 +1,149 @@
+"""Columns that grow while a run is played, so that no object per request is kept."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twin.problem import Samples
+from twin.records import Outcome, Reason, Requests, Spans
+
+if TYPE_CHECKING:
+    from twin.workload import Workload
+
+
+class RequestColumns:
+    """The requests of one replication."""
+
+    def __init__(self) -> None:
+        self.client = array("i")
+        self.arrival_s = array("d")
+        self.done_s = array("d")
+        self.outcome = array("b")
+        self.reason = array("b")
+        self.epoch = array("i")
+        self.replays = array("b")
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    def arrive(self, client: int, arrival_s: float) -> int:
+        """Add a request and return its number; until it ends otherwise, it has failed as unfinished."""
+        self.client.append(client)
+        self.arrival_s.append(arrival_s)
+        self.done_s.append(math.nan)
+        self.outcome.append(Outcome.FAILED)
+        self.reason.append(Reason.UNFINISHED)
+        self.epoch.append(-1)
+        self.replays.append(0)
+        return len(self.arrival_s) - 1
+
+    def end(self, request: int, done_s: float, outcome: Outcome, reason: Reason = Reason.NONE) -> None:
+        """Say how a request ended."""
+        self.done_s[request] = done_s
+        self.outcome[request] = outcome
+        self.reason[request] = reason
+
+    def table(self, replication: int, workload: Workload) -> Requests:
+        """The columns as a table."""
+        n = len(self)
+        arrival_s = np.array(self.arrival_s)
+        request = np.arange(n, dtype=np.int64)
+        return Requests(
+            np.full(n, replication, dtype=np.int32),
+            request,
+            np.array(self.client, dtype=np.int32),
+            arrival_s,
+            np.array(self.done_s),
+            np.array(self.outcome, dtype=np.int8),
+            np.array(self.reason, dtype=np.int8),
+            np.array(self.epoch, dtype=np.int32),
+            np.array(self.replays, dtype=np.int8),
+            (arrival_s >= workload.warm_up_s) & (request >= workload.warm_up_requests),
+        )
+
+
+class SpanColumns:
+    """The spans of one replication."""
+
+    def __init__(self) -> None:
+        self._request = array("q")
+        self._epoch = array("i")
+        self._kind = array("b")
+        self._place = array("i")
+        self._start_s = array("d")
+        self._end_s = array("d")
+        self._size_bytes = array("d")
+
+    def add(
+        self, request: int, epoch: int, kind: int, place: int, start_s: float, end_s: float, size_bytes: float
+    ) -> None:
+        """Add a span."""
+        self._request.append(request)
+        self._epoch.append(epoch)
+        self._kind.append(kind)
+        self._place.append(place)
+        self._start_s.append(start_s)
+        self._end_s.append(end_s)
+        self._size_bytes.append(size_bytes)
+
+    def table(self, replication: int) -> Spans:
+        """The columns as a table."""
+        return Spans(
+            np.full(len(self._request), replication, dtype=np.int32),
+            np.array(self._request, dtype=np.int64),
+            np.array(self._epoch, dtype=np.int32),
+            np.array(self._kind, dtype=np.int8),
+            np.array(self._place, dtype=np.int32),
+            np.array(self._start_s),
+            np.array(self._end_s),
+            np.array(self._size_bytes),
+        )
+
+
+class SampleColumns:
+    """Raw samples that have not been shown to the policy yet."""
+
+    def __init__(self) -> None:
+        self._links: list[tuple[float, int, int, float, float]] = []
+        self._stages: list[tuple[float, int, float, float]] = []
+        self._done: list[tuple[float, float, int]] = []
+
+    def message(self, t_s: float, link: int, direction: int, size_bytes: float, transfer_s: float) -> None:
+        """Add a message whose receipt arrives at `t_s`."""
+        self._links.append((t_s, link, direction, size_bytes, transfer_s))
+
+    def stage(self, t_s: float, device: int, nominal_s: float, service_s: float) -> None:
+        """Add a stage visit that ended at `t_s`."""
+        self._stages.append((t_s, device, nominal_s, service_s))
+
+    def done(self, t_s: float, latency_s: float, epoch: int) -> None:
+        """Add a request that was answered at `t_s`."""
+        self._done.append((t_s, latency_s, epoch))
+
+    def take(self, now_s: float) -> Samples:
+        """Remove and return what had ended by `now_s`; receipts still on their way stay."""
+        links = sorted(entry for entry in self._links if entry[0] <= now_s)
+        self._links = [entry for entry in self._links if entry[0] > now_s]
+        stages, self._stages = self._stages, []
+        done, self._done = self._done, []
+        link = np.array(links, dtype=float).reshape(-1, 5).T
+        stage = np.array(stages, dtype=float).reshape(-1, 4).T
+        answered = np.array(done, dtype=float).reshape(-1, 3).T
+        return Samples(
+            link[0],
+            link[1].astype(np.int64),
+            link[2].astype(np.int64),
+            link[3],
+            link[4],
+            stage[0],
+            stage[1].astype(np.int64),
+            stage[2],
+            stage[3],
+            answered[0],
+            answered[1],
+            answered[2].astype(np.int64),
+        )

@@ -1,0 +1,19 @@
+"""Policies: one file each, one protocol (`twin.control.Policy`).
+
+A policy is a frozen dataclass whose fields are the options that a scenario may set.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twin.policies.adaptive import Adaptive
+from twin.policies.device_only import DeviceOnly
+from twin.policies.static import Static
+
+POLICIES: dict[str, type[Any]] = {
+    "static": Static,
+    "device-only": DeviceOnly,
+    "adaptive": Adaptive,
+}
+"""Policies by the `kind` that a scenario names."""

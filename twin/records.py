@@ -1,0 +1,254 @@
+"""What happened in a run, as columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from twin.problem import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from twin.profiles import Source
+
+
+class Outcome(IntEnum):
+    """How a request ended; exactly one of these."""
+
+    OK = 0
+    LATE = 1
+    DROPPED = 2
+    FAILED = 3
+
+
+class Reason(IntEnum):
+    """Why a request was dropped or failed."""
+
+    NONE = 0
+    QUEUE_LIMIT = 1
+    NO_CAPACITY = 2
+    LOST = 3
+    UNFINISHED = 4
+    MISMATCH = 5
+
+
+class Kind(IntEnum):
+    """What a span of time was spent on."""
+
+    HOLD = 0
+    QUEUE = 1
+    COMPUTE = 2
+    TRANSMIT = 3
+    PROPAGATE = 4
+
+
+PROBE = -1
+"""Stands for the request in spans of a probe."""
+LOAD = -2
+"""Stands for the request in spans of weights on their way to a device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length; subclasses name them."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
+
+    def where(self, mask: np.ndarray) -> Self:
+        """The rows for which `mask` is true (or the rows at these positions)."""
+        return type(self)(**{name: column[mask] for name, column in self.columns().items()})
+
+    @classmethod
+    def concatenate(cls, tables: Sequence[Self]) -> Self:
+        """All rows of several tables, in order."""
+        return cls(**{x.name: np.concatenate([getattr(t, x.name) for t in tables]) for x in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class Requests(Table):
+    """One row per request, in order of arrival.
+
+    Attributes:
+        replication: Number of the replication.
+        request: Number of the request within it.
+        client: Client that sent it; 0 in open loop.
+        arrival_s: When it arose.
+        done_s: When its answer was back at the edge; NaN if it never was.
+        outcome: An `Outcome`.
+        reason: A `Reason`.
+        epoch: Plan epoch on which it ended.
+        replays: How often it was sent again after a loss.
+        counted: False during warm-up.
+    """
+
+    replication: np.ndarray
+    request: np.ndarray
+    client: np.ndarray
+    arrival_s: np.ndarray
+    done_s: np.ndarray
+    outcome: np.ndarray
+    reason: np.ndarray
+    epoch: np.ndarray
+    replays: np.ndarray
+    counted: np.ndarray
+
+    @property
+    def completed(self) -> np.ndarray:
+        """Whether each request was answered, in time or late."""
+        return np.asarray(self.outcome <= Outcome.LATE)
+
+    @property
+    def latency_s(self) -> np.ndarray:
+        """End-to-end latency; NaN where there was no answer."""
+        return np.asarray(self.done_s - self.arrival_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Spans(Table):
+    """One row per stretch of time of a request, a probe or a load.
+
+    Attributes:
+        replication: Number of the replication.
+        request: The request, `PROBE` or `LOAD`.
+        epoch: Its plan epoch.
+        kind: A `Kind`.
+        place: Where: device k is k, direction d of link l is n_devices + 2 l + d.
+        start_s: Start.
+        end_s: End.
+        size_bytes: Bytes that moved; 0 for compute.
+    """
+
+    replication: np.ndarray
+    request: np.ndarray
+    epoch: np.ndarray
+    kind: np.ndarray
+    place: np.ndarray
+    start_s: np.ndarray
+    end_s: np.ndarray
+    size_bytes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Power(Table):
+    """Power samples.
+
+    Attributes:
+        replication: Number of the replication.
+        device: Position of the device.
+        t_s: Middle of the interval that the sample stands for.
+        interval_s: Its length.
+        power_w: Mean power in it; NaN where nothing was read.
+    """
+
+    replication: np.ndarray
+    device: np.ndarray
+    t_s: np.ndarray
+    interval_s: np.ndarray
+    power_w: np.ndarray
+
+
+class SampleKind(IntEnum):
+    """What a raw sample is a sample of."""
+
+    LINK = 0
+    STAGE = 1
+    DONE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class RawSamples(Table):
+    """Raw samples of all ticks, in the order in which policies saw them.
+
+    Attributes:
+        replication: Number of the replication.
+        kind: A `SampleKind`.
+        t_s: When the sample ended.
+        place: Link sample: 2 link + direction; stage sample: device; answered request: its epoch.
+        amount: Link sample: bytes; stage sample: profiled time in seconds; answered request: 0.
+        duration_s: Link: transmission, overhead and rtt; stage: measured time; answered request: latency.
+    """
+
+    replication: np.ndarray
+    kind: np.ndarray
+    t_s: np.ndarray
+    place: np.ndarray
+    amount: np.ndarray
+    duration_s: np.ndarray
+
+    def samples(self, start: int, stop: int) -> Samples:
+        """The samples of one tick, as the policy saw them."""
+        rows = self.where(np.arange(start, stop))
+        link, stage, done = (rows.where(rows.kind == kind) for kind in SampleKind)
+        return Samples(
+            link.t_s,
+            link.place // 2,
+            link.place % 2,
+            link.amount,
+            link.duration_s,
+            stage.t_s,
+            stage.place,
+            stage.amount,
+            stage.duration_s,
+            done.t_s,
+            done.duration_s,
+            done.place,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """One policy's run of a scenario, one or several replications.
+
+    Attributes:
+        label: Name of the policy in the scenario.
+        source: `simulated`, `measured` or `emulated`.
+        requests: The requests.
+        spans: What their time was spent on.
+        power: Power by device over time.
+        raw: Raw samples that the policy was shown.
+        decisions: One entry per tick, as plain data: replication, t_s, epoch, row range of its samples, the
+            observation, candidates, choice, reason and what was charged.
+        facts: What else is worth knowing of the run, such as the engine.
+    """
+
+    label: str
+    source: Source
+    requests: Requests
+    spans: Spans
+    power: Power
+    raw: RawSamples
+    decisions: tuple[Mapping[str, Any], ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def concatenate(cls, results: Sequence[RunResult]) -> RunResult:
+        """Join the replications of one policy.
+
+        The row ranges of the decisions are moved to the joined table of samples.
+        """
+        decisions: list[Mapping[str, Any]] = []
+        rows = 0
+        for result in results:
+            for entry in result.decisions:
+                start, stop = entry["rows"]
+                decisions.append({**entry, "rows": [start + rows, stop + rows]})
+            rows += len(result.raw)
+        return cls(
+            results[0].label,
+            results[0].source,
+            Requests.concatenate([result.requests for result in results]),
+            Spans.concatenate([result.spans for result in results]),
+            Power.concatenate([result.power for result in results]),
+            RawSamples.concatenate([result.raw for result in results]),
+            tuple(decisions),
+            results[0].facts,
+        )

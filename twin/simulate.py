@@ -1,0 +1,131 @@
+"""`python -m twin.simulate scenario.yaml`: play the policies of a scenario and compare them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twin.cli import guarded
+from twin.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from twin.backend import Backend
+    from twin.metrics import Summary
+    from twin.records import RunResult
+    from twin.world import PolicySpec, World
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.out is not None and len(options.scenario) > 1:
+        outs = [Path(options.out) / path.stem for path in options.scenario]
+    else:
+        outs = [Path(options.out or Path("runs") / path.stem) for path in options.scenario]
+    for scenario, out in zip(options.scenario, outs, strict=True):
+        _one(scenario, out, options)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m twin.simulate",
+        description="Play the policies of a scenario in the twin and compare them.",
+    )
+    parser.add_argument("scenario", nargs="+", type=Path, help="scenario file (YAML); several are played in turn")
+    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/<scenario>)")
+    parser.add_argument("--policy", nargs="+", metavar="LABEL", help="play only these policies")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed in place of the scenario's")
+    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override a field")
+    parser.add_argument("--no-report", action="store_true", help="write no report.html")
+    parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
+    return parser
+
+
+def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
+    """Play one scenario, write its results and print the comparison."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help quick
+
+    from twin.engine.events import EventsEngine  # noqa: PLC0415 - likewise
+    from twin.scenario import load_world  # noqa: PLC0415 - likewise
+
+    overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
+    world = load_world(path, overrides)
+    specs = select(world, options.policy)
+    results = play(world, specs, EventsEngine(), Console(stderr=True))
+    summary = write(world, results, out, report=not options.no_report)
+    if options.json:
+        sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
+        return
+    from twin.table import show  # noqa: PLC0415 - likewise
+
+    console = Console()
+    show(summary, console)
+    console.print(
+        f"results: {out}" + ("" if options.no_report else f"   report: {out / 'report.html'}"), soft_wrap=True
+    )
+
+
+def select(world: World, labels: Sequence[str] | None) -> tuple[PolicySpec, ...]:
+    """The policies with the given labels, in the scenario's order; all of them for None.
+
+    Raises:
+        ScenarioError: A label is not in the scenario.
+    """
+    known = [spec.label for spec in world.policies]
+    for label in labels or ():
+        if label not in known:
+            raise ScenarioError(f"--policy {label}: the scenario has no such policy; it has {', '.join(known)}")
+    return tuple(spec for spec in world.policies if labels is None or spec.label in labels)
+
+
+def play(world: World, specs: Sequence[PolicySpec], backend: Backend, console: Console) -> list[RunResult]:
+    """Play policies, every replication of each, with a progress bar on a terminal.
+
+    Returns:
+        One result per policy, its replications joined.
+    """
+    from rich.progress import Progress  # noqa: PLC0415 - keeps --help quick
+
+    from twin.policies import POLICIES  # noqa: PLC0415 - likewise
+    from twin.records import RunResult  # noqa: PLC0415 - likewise
+
+    results = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(world.name, total=len(specs) * world.replications)
+        for spec in specs:
+            runs = []
+            for replication in range(world.replications):
+                progress.update(task, description=f"{world.name}: {spec.label}")
+                policy = POLICIES[spec.kind](**spec.options)
+                runs.append(backend.run(world, policy, spec.label, replication))
+                progress.advance(task)
+            results.append(RunResult.concatenate(runs))
+    return results
+
+
+def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool) -> Summary:
+    """Write a run folder per policy, `summary.json` and `report.html`."""
+    from twin.metrics import summarise  # noqa: PLC0415 - keeps --help quick
+    from twin.runfolder import write_run, write_text  # noqa: PLC0415 - likewise
+
+    summary = summarise(world, results)
+    for result in results:
+        write_run(out / result.label, result, world)
+    write_text(out / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+    if report:
+        from twin.report import write_report  # noqa: PLC0415 - likewise
+
+        write_report(out / "report.html", world, results, summary)
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
