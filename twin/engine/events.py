@@ -253,7 +253,7 @@ class Play:
 
     def _cut_off(self) -> None:
         """Record what was still under way when the run ended, and name what could never have ended."""
-        now_s = min(self.clock.now, self.arrivals.limit_s)
+        now_s = self.arrivals.limit_s if self.arrivals.over and self.under_way else self.clock.now
         for station in self.stations:
             for job in station.clear(now_s):
                 if job.start_s < np.inf:
