@@ -111,7 +111,7 @@ class Controller:
             )
 
     def _record(self, observation: Observation, decision: Decision, *, switched: bool) -> None:
-        rows = _raw(observation.samples, self._replication)
+        rows = _raw(observation.samples, self._replication, observation.t_s)
         self._raw.append(rows)
         self.log.append(
             {
@@ -150,14 +150,17 @@ def _probe(probe: Probe) -> dict[str, Any]:
     return {"device": probe.device, "layers": list(probe.layers)}
 
 
-def _raw(samples: Samples, replication: int) -> RawSamples:
+def _raw(samples: Samples, replication: int, t_s: float = 0.0) -> RawSamples:
     """The samples of one tick as rows."""
-    counts = (len(samples.link), len(samples.device), len(samples.done_t_s))
+    now = samples
+    counts = (len(now.link), len(now.device), len(now.done_t_s), len(now.open_link), len(now.open_device))
+    open_t_s = np.full(counts[3] + counts[4], t_s)
+    links = 2 * now.link + now.direction, 2 * now.open_link + now.open_direction
     return RawSamples(
         np.full(sum(counts), replication, dtype=np.int32),
         np.repeat(np.array(list(SampleKind), dtype=np.int8), counts),
-        np.concatenate([samples.link_t_s, samples.stage_t_s, samples.done_t_s]),
-        np.concatenate([2 * samples.link + samples.direction, samples.device, samples.done_epoch]),
-        np.concatenate([samples.size_bytes, samples.nominal_s, np.zeros(counts[2])]),
-        np.concatenate([samples.transfer_s, samples.service_s, samples.latency_s]),
+        np.concatenate([now.link_t_s, now.stage_t_s, now.done_t_s, open_t_s]),
+        np.concatenate([links[0], now.device, now.done_epoch, links[1], now.open_device]),
+        np.concatenate([now.size_bytes, now.nominal_s, np.zeros(counts[2]), now.open_bytes, now.open_nominal_s]),
+        np.concatenate([now.transfer_s, now.service_s, now.latency_s, now.open_transfer_s, now.open_service_s]),
     )

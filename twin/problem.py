@@ -197,7 +197,10 @@ Probe = LinkProbe | StageProbe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Raw measurements since the last tick, as columns.
+    """Raw measurements since the last tick, and what is still under way, as columns.
+
+    A message or stage that takes long has not ended, and so is no sample yet; that it has taken so long already says
+    that its link or device is slow.
 
     Attributes:
         link_t_s: Time at which each link sample ended, shape [m].
@@ -212,6 +215,13 @@ class Samples:
         done_t_s: Time at which each request was answered since the last tick, shape [c].
         latency_s: Its end-to-end latency.
         done_epoch: Its plan epoch.
+        open_link: Link of each message that is being sent and has no receipt yet, shape [p].
+        open_direction: Its direction.
+        open_bytes: Its bytes.
+        open_transfer_s: Time since its transmission started.
+        open_device: Device of each stage that has begun and not ended, shape [q].
+        open_nominal_s: Profiled time of that stage.
+        open_service_s: Time since it began.
     """
 
     link_t_s: np.ndarray
@@ -226,12 +236,19 @@ class Samples:
     done_t_s: np.ndarray
     latency_s: np.ndarray
     done_epoch: np.ndarray
+    open_link: np.ndarray
+    open_direction: np.ndarray
+    open_bytes: np.ndarray
+    open_transfer_s: np.ndarray
+    open_device: np.ndarray
+    open_nominal_s: np.ndarray
+    open_service_s: np.ndarray
 
     @classmethod
     def none(cls) -> Samples:
         """No samples at all."""
         f, i = np.empty(0), np.empty(0, dtype=np.int64)
-        return cls(f, i, i, f, f, f, i, f, f, f, f, i)
+        return cls(f, i, i, f, f, f, i, f, f, f, f, i, i, i, f, f, i, f, f)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -162,6 +162,8 @@ class SampleKind(IntEnum):
     LINK = 0
     STAGE = 1
     DONE = 2
+    OPEN_LINK = 3
+    OPEN_STAGE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +173,11 @@ class RawSamples(Table):
     Attributes:
         replication: Number of the replication.
         kind: A `SampleKind`.
-        t_s: When the sample ended.
+        t_s: When the sample ended; for what is still under way, the time of the tick.
         place: Link sample: 2 link + direction; stage sample: device; answered request: its epoch.
         amount: Link sample: bytes; stage sample: profiled time in seconds; answered request: 0.
-        duration_s: Link: transmission, overhead and rtt; stage: measured time; answered request: latency.
+        duration_s: Link: transmission, overhead and rtt; stage: measured time; answered request: latency. What is
+            open, that is under way at the tick: time since it began.
     """
 
     replication: np.ndarray
@@ -187,7 +190,7 @@ class RawSamples(Table):
     def samples(self, start: int, stop: int) -> Samples:
         """The samples of one tick, as the policy saw them."""
         rows = self.where(np.arange(start, stop))
-        link, stage, done = (rows.where(rows.kind == kind) for kind in SampleKind)
+        link, stage, done, open_link, open_stage = (rows.where(rows.kind == kind) for kind in SampleKind)
         return Samples(
             link.t_s,
             link.place // 2,
@@ -201,6 +204,13 @@ class RawSamples(Table):
             done.t_s,
             done.duration_s,
             done.place,
+            open_link.place // 2,
+            open_link.place % 2,
+            open_link.amount,
+            open_link.duration_s,
+            open_stage.place,
+            open_stage.amount,
+            open_stage.duration_s,
         )
 
 

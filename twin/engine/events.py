@@ -165,7 +165,7 @@ class Play:
         links = range(len(self.problem.continuum.links))
         decision = self.controller.tick(
             now_s,
-            self.samples.take(now_s),
+            self.samples.take(now_s, self._under_way(now_s)),
             queue_length=np.array([len(self.stations[device]) for device in range(self.problem.n_devices)]),
             arrived=arrived,
             available=np.array([device not in self.faults.lost_devices for device in range(self.problem.n_devices)]),
@@ -197,6 +197,18 @@ class Play:
             visit = work_visit(probe.device, float(work_s + self.problem.stage_overhead_s[probe.device]))
         if not self.faults.lost(visit):
             self.advance(Job(PROBE, Plan(self.switch.plan.partition, self.switch.plan.epoch, (visit,))), now_s)
+
+    def _under_way(self, now_s: float) -> list[tuple[int, int, float, float]]:
+        """Messages that are being sent and stages that are being computed, as `SampleColumns.take` wants them."""
+        rows = []
+        for station in self.stations:
+            for job in station.serving(now_s):
+                visit = job.plan.visits[job.step]
+                if visit.device >= 0:
+                    rows.append((-1, visit.device, visit.amount, job.start_s))
+                else:
+                    rows.append((visit.link, visit.direction, visit.size_bytes, job.start_s))
+        return rows
 
     def _drops(self, station: Station, device: int, now_s: float) -> bool:
         limit = self.problem.continuum.devices[device].queue_limit

@@ -12,6 +12,8 @@ from twin.problem import Samples
 from twin.records import Outcome, Reason, Requests, Spans
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twin.workload import Workload
 
 
@@ -124,8 +126,14 @@ class SampleColumns:
         """Add a request that was answered at `t_s`."""
         self._done.append((t_s, latency_s, epoch))
 
-    def take(self, now_s: float) -> Samples:
-        """Remove and return what had ended by `now_s`; receipts still on their way stay."""
+    def take(self, now_s: float, under_way: Sequence[tuple[int, int, float, float]]) -> Samples:
+        """Remove and return what had ended by `now_s`; receipts still on their way stay.
+
+        Args:
+            now_s: The time of the tick.
+            under_way: What is being served: link or -1, direction or device, bytes or nominal seconds, and when it
+                began.
+        """
         links = sorted(entry for entry in self._links if entry[0] <= now_s)
         self._links = [entry for entry in self._links if entry[0] > now_s]
         stages, self._stages = self._stages, []
@@ -133,6 +141,8 @@ class SampleColumns:
         link = np.array(links, dtype=float).reshape(-1, 5).T
         stage = np.array(stages, dtype=float).reshape(-1, 4).T
         answered = np.array(done, dtype=float).reshape(-1, 3).T
+        begun = np.array(under_way, dtype=float).reshape(-1, 4).T
+        sent, worked = begun[:, begun[0] >= 0], begun[:, begun[0] < 0]
         return Samples(
             link[0],
             link[1].astype(np.int64),
@@ -146,4 +156,11 @@ class SampleColumns:
             answered[0],
             answered[1],
             answered[2].astype(np.int64),
+            sent[0].astype(np.int64),
+            sent[1].astype(np.int64),
+            sent[2],
+            now_s - sent[3],
+            worked[1].astype(np.int64),
+            worked[2],
+            now_s - worked[3],
         )

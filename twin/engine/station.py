@@ -83,6 +83,10 @@ class Station:
         """Number of jobs whose service has not started."""
         return sum(job.start_s > now_s for job in self._jobs)
 
+    def serving(self, now_s: float) -> list[Job]:
+        """The jobs whose service has started and not ended."""
+        return [job for job in self._jobs if job.start_s < now_s < job.finish_s]
+
     @property
     def is_full(self) -> bool:
         """Whether every server is taken."""

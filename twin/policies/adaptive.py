@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twin.conditions import BULK_BYTES
 from twin.cost import predict
 from twin.problem import Candidate, Conditions, Decision, LinkProbe, StageProbe
 from twin.search import candidates, score_of
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _FEW = 12
 """Plans of the exact search that are scored again with the waiting that they would meet."""
+_URGENT = 0.5
+"""Gain that does not wait for the end of the dwell time."""
+_RECOVERED = 1.2
+"""Factor by which a device must once have been faster to be worth a probe."""
 _SHORTEST_PROBE_BYTES = 16_000.0
 _LONGEST_PROBE_BYTES = 400_000.0
 _ROUND_TRIP_BYTES = 1_000.0
@@ -114,7 +119,7 @@ class Adaptive:
         """Why not to switch, or an empty string."""
         if gain <= self.margin:
             return "within the margin of the best"
-        if t_s - state.switched_s < self.dwell_s:
+        if t_s - state.switched_s < self.dwell_s and gain < _URGENT:
             return f"{gain:.1%} better is known, but the dwell time is not over"
         requests = max(_rate_rps(state.problem, now.latency_s) * max(self.dwell_s, 1.0), 1.0)
         if (now.score - best.score) * requests <= _switch_score(state.problem, now.partition, best.partition):
@@ -146,7 +151,8 @@ class Adaptive:
         probes = self._link_probes(problem, wish.partition, stale, conditions)
         tested = state.tested_s.copy()
         for stage in wish.partition.visited:
-            if idle[stage.device] and state.least_slowdown[stage.device] < conditions.slowdown[stage.device]:
+            slower = conditions.slowdown[stage.device] / state.least_slowdown[stage.device]
+            if idle[stage.device] and slower > _RECOVERED:
                 probes.append(StageProbe(stage.device, stage.layers))
                 tested[stage.device] = t_s
         probed = state.probed_s.copy()
@@ -156,15 +162,19 @@ class Adaptive:
         return tuple(probes), replace(state, probed_s=probed, tested_s=tested)
 
     def _link_probes(self, problem: Problem, wish: Partition, stale: np.ndarray, conditions: Conditions) -> list[Probe]:
-        """A small and a large message over each stale link direction that the wished partition would use."""
+        """A small and a large message over each stale link direction that the wished partition would use.
+
+        The large one is no larger than what the partition sends there, and left out where that is little.
+        """
         probes: list[Probe] = []
         for message in predict(problem, wish, conditions).transfers:
             if stale[message.link, message.direction]:
-                rate_bps = conditions.rate_bps[message.link, message.direction]
-                size_bytes = rate_bps * self.probe_time_s / BITS_PER_BYTE
-                size_bytes = min(max(size_bytes, _SHORTEST_PROBE_BYTES), _LONGEST_PROBE_BYTES)
+                rate_bps = float(conditions.rate_bps[message.link, message.direction])
+                size_bytes = max(rate_bps * self.probe_time_s / BITS_PER_BYTE, _SHORTEST_PROBE_BYTES)
+                size_bytes = min(size_bytes, message.size_bytes, _LONGEST_PROBE_BYTES)
                 probes.append(LinkProbe(message.link, message.direction, _ROUND_TRIP_BYTES))
-                probes.append(LinkProbe(message.link, message.direction, size_bytes))
+                if size_bytes > BULK_BYTES:
+                    probes.append(LinkProbe(message.link, message.direction, size_bytes))
         return probes
 
 
