@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from pydantic import BaseModel
 
 from twin.errors import ScenarioError
-from twin.schema import Scenario
+from twin.schema import LABEL_PATTERN, NAME_PATTERN, Scenario
 from twin.yamlplaces import dotted
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ _PLAIN = {
     "float_type": "it must be a number",
     "int_type": "it must be a whole number",
     "int_from_float": "it must be a whole number",
-    "string_type": "it must be text; put it in quotes",
+    "string_type": "it must be text",
     "tuple_type": "it must be a list",
     "dict_type": "it must be a mapping of keys to values",
     "model_type": "it must be a mapping of keys to values",
     "model_attributes_type": "it must be a mapping of keys to values",
     "string_too_short": "it must not be empty",
-    "string_pattern_mismatch": "it may hold only letters, digits, `-` and `_`, and must start with a letter",
+}
+_PATTERNS = {
+    NAME_PATTERN: "it may hold only letters, digits, `-` and `_`, and must start with a letter",
+    LABEL_PATTERN: "it may hold only letters, digits, `-`, `_`, `.` and `+`, and must start with a letter or digit",
 }
 _LIMITS = {"greater_than": ("gt", ">"), "greater_than_equal": ("ge", ">="), "less_than": ("lt", "<")}
 
@@ -72,24 +75,25 @@ def report(document: Document, overrides: Mapping[Loc, str], complaints: Iterabl
     return ScenarioError("\n".join(text for _, text in sorted(lines, key=lambda entry: entry[0])))
 
 
-def from_pydantic(errors: Iterable[ErrorDetails], within: Loc = (), options: Iterable[str] = ()) -> list[Complaint]:
-    """Reword what pydantic found.
+def from_pydantic(errors: Iterable[ErrorDetails], within: Loc = ()) -> list[Complaint]:
+    """Reword what pydantic found; a missing key that stands there misspelt counts once.
 
     Args:
         errors: Its errors.
         within: Place of the validated data in the file.
-        options: The known keys of that data, where it is no part of the schema.
     """
-    complaints = []
-    for error in errors:
-        loc: Loc = (*within, *(part for part in error["loc"] if part != "[key]"))
-        complaints.append(Complaint(loc, _wording(error, loc, list(options))))
-    return complaints
+    found = [(error, (*within, *(part for part in error["loc"] if part != "[key]"))) for error in errors]
+    misspelt = {(*loc[:-1], *_near_key(loc)) for error, loc in found if error["type"] == "extra_forbidden"}
+    return [
+        Complaint(loc, _wording(error, loc))
+        for error, loc in found
+        if error["type"] != "missing" or loc not in misspelt
+    ]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Name the known word that is nearest to `name`, or all of them if none is near."""
-    known = list(known)
+    known = list(dict.fromkeys(known))
     near = difflib.get_close_matches(name, known, 1)
     if near:
         return f"did you mean `{near[0]}`?"
@@ -108,28 +112,41 @@ def keys_at(loc: Loc) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Show a value in a message."""
+    """Show a value in a message, as YAML would write it."""
+    if isinstance(value, bool) or value is None:
+        return "empty" if value is None else str(value).lower()
     text = f"`{value}`" if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _wording(error: ErrorDetails, loc: Loc, options: list[str]) -> str:
+def _wording(error: ErrorDetails, loc: Loc) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         return f"is missing; add it{_description(loc)}"
     if kind == "extra_forbidden":
-        return unknown_key(str(loc[-1]), options or keys_at(loc[:-1]))
-    value = shown(error["input"])
-    if kind in _LIMITS:
-        key, sign = _LIMITS[kind]
-        return f"is {value}; it must be {sign} {context[key]:g}"
-    if kind == "literal_error":
-        return f"is {value}; it must be one of {context['expected']}"
+        return unknown_key(str(loc[-1]), keys_at(loc[:-1]))
     if kind == "too_short":
         return f"holds {context['actual_length']} entries; give at least {context['min_length']}"
     if kind == "too_long":
         return f"holds {context['actual_length']} entries; give at most {context['max_length']}"
-    return f"is {value}; {_PLAIN.get(kind, error['msg'])}"
+    remedy = "; put it in quotes" if kind == "string_type" and isinstance(error["input"], int | float) else ""
+    return f"is {shown(error['input'])}; {_wanted(error)}{remedy}"
+
+
+def _wanted(error: ErrorDetails) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _LIMITS:
+        key, sign = _LIMITS[kind]
+        return f"it must be {sign} {context[key]:g}"
+    if kind == "literal_error":
+        return f"it must be {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    return _PLAIN.get(kind, error["msg"])
+
+
+def _near_key(loc: Loc) -> list[str]:
+    return difflib.get_close_matches(str(loc[-1]), keys_at(loc[:-1]), 1)
 
 
 def _description(loc: Loc) -> str:

@@ -113,8 +113,8 @@ def predict(problem: Problem, partition: Partition, conditions: Conditions) -> P
         compute_only[stage.device] += power_w[stage.device, COMPUTE] * stage.service_s
         marginal[stage.device] += (power_w[stage.device, COMPUTE] - power_w[stage.device, IDLE]) * stage.service_s
     for x in transfers:
-        marginal[x.sender] += (power_w[x.sender, TRANSMIT] - power_w[x.sender, IDLE]) * x.transmit_s
-        marginal[x.receiver] += (power_w[x.receiver, RECEIVE] - power_w[x.receiver, IDLE]) * x.transmit_s
+        marginal[x.sender] += _product(power_w[x.sender, TRANSMIT] - power_w[x.sender, IDLE], x.transmit_s)
+        marginal[x.receiver] += _product(power_w[x.receiver, RECEIVE] - power_w[x.receiver, IDLE], x.transmit_s)
     rate_rps = throughput_rps(problem.demand, latency_s, bottleneck_s)
     node = marginal + (power_w[:, IDLE] / rate_rps if rate_rps > 0 else np.full(problem.n_devices, math.inf))
     return Prediction(
@@ -218,7 +218,8 @@ class Linear:
 
     A stage of nominal work w on device k costs `stage[k] * w + overhead[k]`; a cut of b bytes between the stages on
     j and k costs `hop_fixed[j, k] + hop_per_byte[j, k] * b` (codec work at both ends included); the input costs
-    `entry[k]` when the first stage is on k, and the answer `answer[k]` when the last stage is on k.
+    `entry[k]` when the first stage is on k, and the answer `answer[k]` when the last stage is on k. A byte over a link
+    without rate has an infinite cost; no bytes cost nothing even there.
     """
 
     stage: np.ndarray
@@ -284,9 +285,9 @@ def linear_energy(problem: Problem, conditions: Conditions, boundary: Boundary) 
     return _linear(problem, (compute_w - idle_w) * conditions.slowdown, no_delay, joules)
 
 
-def _product(power_w: float, time_s: float) -> float:
-    """Power times time, where no extra power over an endless time is nothing."""
-    return power_w * time_s if power_w != 0 else 0.0
+def _product(amount: float, each: float) -> float:
+    """An amount (of watts, of bytes) times the cost of each, where nothing at an endless cost is nothing."""
+    return amount * each if amount != 0 else 0.0
 
 
 def _per_byte_s(conditions: Conditions) -> np.ndarray:
@@ -320,8 +321,8 @@ def _linear(
             per_byte[j, k] = sum(byte_cost[hop.link, hop.direction] for hop in hops)
         for hop in problem.continuum.path(j, 0):
             answer[j] += message_cost[hop.link]
-            answer[j] += byte_cost[hop.link, hop.direction] * problem.graph.output_bytes
-    entry = fixed[0] + per_byte[0] * problem.graph.input_bytes
+            answer[j] += _product(problem.graph.output_bytes, byte_cost[hop.link, hop.direction])
+    entry = fixed[0] + [_product(problem.graph.input_bytes, cost) for cost in per_byte[0]]
     entry[1:] += codec[1:] * problem.graph.input_bytes
     later = np.triu(np.ones((n, n)), 1)
     return Linear(

@@ -191,6 +191,8 @@ def occupied_s(
         Seconds, shape [n_series, n_bins].
     """
     n_bins = len(edges_s) - 1
+    if n_bins == 0:
+        return np.zeros((n_series, 0))
     start_s, end_s = (np.clip(time_s, edges_s[0], edges_s[-1]) for time_s in (start_s, end_s))
     first = np.clip(np.searchsorted(edges_s, start_s, side="right") - 1, 0, n_bins - 1)
     last = np.maximum(np.searchsorted(edges_s, end_s, side="left") - 1, first)

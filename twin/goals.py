@@ -25,6 +25,9 @@ Number = TypeVar("Number", float, np.ndarray)
 ROUNDING = 1e-12
 """Relative difference below which two scores, or a latency and a deadline, count as equal."""
 
+ENDLESS_S = 1e20
+"""A latency above this stands for one that is infinite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -99,16 +102,16 @@ class Goal:
 
     @property
     def limit_s(self) -> float:
-        """Largest latency that meets the deadline, rounding allowed for."""
-        return self.deadline_s * (1 + ROUNDING)
-
-    def without_deadline(self) -> Goal:
-        """The same goal with nothing excluded for its latency."""
-        return replace(self, deadline_s=math.inf)
+        """Largest latency that counts: that of the deadline, rounding allowed for, or else any that is finite."""
+        return min(self.deadline_s * (1 + ROUNDING), ENDLESS_S)
 
     def least_latency(self) -> Goal:
         """The goal of the least latency, with no deadline; the energy is counted as before."""
         return replace(self, latency_per_s=1.0, energy_per_j=0.0, bottleneck_per_s=0.0, deadline_s=math.inf)
+
+    def most_throughput(self) -> Goal:
+        """The goal of the least bottleneck under the same constraints."""
+        return replace(self, latency_per_s=0.0, energy_per_j=0.0, bottleneck_per_s=1.0)
 
     def energy_j(self, latency_s: Number, active_j: Number, bottleneck_s: Number) -> Number:
         """Joules per request at the boundary; of one plan, or of many as arrays."""
@@ -148,7 +151,7 @@ def goal_of(problem: Problem, aim: Aim, references: References) -> Goal:
     counts_idle = objective.boundary == "node"
     idle_s, idle_per_latency = _share(problem)
     if objective.energy > 0:
-        _check_energy(problem, counts_idle=counts_idle, idle_s=idle_s)
+        check_energy(problem, objective.boundary)
     return Goal(
         latency_per_s=objective.latency / _nonzero(references.latency_s),
         energy_per_j=objective.energy / _nonzero(references.energy_j) if objective.energy else 0.0,
@@ -186,16 +189,21 @@ def _share(problem: Problem) -> tuple[float, float]:
     return math.inf, 0.0
 
 
-def _check_energy(problem: Problem, *, counts_idle: bool, idle_s: float) -> None:
+def check_energy(problem: Problem, boundary: Boundary) -> None:
+    """Check that the energy of plans can be predicted at a boundary.
+
+    Raises:
+        ScenarioError: The power of a device is not known, or the demand is not and the boundary needs it.
+    """
     unknown = [device.name for device in problem.continuum.devices if device.power is None]
     if unknown:
         raise ScenarioError(
-            f"objective.energy has a weight, but the power of {', '.join(f'`{name}`' for name in unknown)} is not "
-            "known: give devices.*.power, or set objective.energy to 0"
+            f"objective.energy: the power of {', '.join(f'`{name}`' for name in unknown)} is not known; "
+            "give devices.*.power, or set objective.energy to 0"
         )
-    if counts_idle and math.isinf(idle_s):
+    if boundary == "node" and math.isinf(_share(problem)[0]):
         raise ScenarioError(
-            "objective.boundary `node` needs to know how often requests come: give the workload a rate or clients, "
+            "objective.boundary: `node` needs to know how often requests come; give the workload a rate or clients, "
             "or choose the boundary `marginal`"
         )
 

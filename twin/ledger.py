@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 NEVER_S = 1e30
 """Stands for an infinite time in sums where infinity itself would turn into NaN; no plan takes as long."""
-ENDLESS_S = 1e20
-"""A latency above this stands for one that is infinite."""
-
 LATENCY, ENERGY, STATIONS = 0, 1, 2
 """Rows of the quantities: latency, energy without the idle share, then the time that each station is held."""
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twin.complaints import keys_at, nearest, unknown_key
+from twin.complaints import keys_at, nearest, shown, unknown_key
 from twin.errors import ScenarioError
 from twin.yamlplaces import dotted, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from twin.yamlplaces import Loc
 
 
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[Loc, str]:
+def apply_overrides(data: Any, overrides: Sequence[str], path: Path) -> dict[Loc, str]:  # noqa: ANN401 - plain data
     """Set places of a scenario's plain data, in place; the last one wins.
 
     Args:
         data: The scenario.
+        path: Its file, for messages.
         overrides: `PATH=VALUE` each. The path is dotted; an entry of a list is named by its position, a device
             also by its name and a link by its devices' names (`pi-laptop`). The value is YAML.
 
@@ -30,10 +32,11 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[Loc,
     """
     places: dict[Loc, str] = {}
     for given in overrides:
-        path, separator, text = given.partition("=")
-        if not separator or not path:
-            raise ScenarioError(f"--set {given}: must have the form PATH=VALUE, such as `devices.0.load=2`")
-        loc = _set(data, path.split("."), parse_value(text, f"--set {given}"), f"--set {given}")
+        source = f"{path}: --set {given}"
+        place, separator, text = given.partition("=")
+        if not separator or not place:
+            raise ScenarioError(f"{source}: must have the form PATH=VALUE, such as `devices.0.load=2`")
+        loc = _set(data, place.split("."), parse_value(text, source), source)
         places.pop(loc, None)
         places[loc] = given
     return places
@@ -58,7 +61,8 @@ def _next(here: Any, parts: list[str], loc: Loc, source: str) -> tuple[int | str
     if isinstance(here, list):
         return _position(here, parts[0], loc, source), parts[1:]
     if not isinstance(here, dict):
-        raise ScenarioError(f"{source}: {dotted(loc)} holds {here!r}, so that `{parts[0]}` leads nowhere")
+        place = f"{dotted(loc)} is" if loc else "the file holds"
+        raise ScenarioError(f"{source}: {place} {shown(here)}, so that `{parts[0]}` leads nowhere")
     known = keys_at(loc)
     if known:
         if parts[0] not in known and not _free(loc, here):
@@ -67,7 +71,7 @@ def _next(here: Any, parts: list[str], loc: Loc, source: str) -> tuple[int | str
     for count in range(len(parts), 0, -1):
         if ".".join(parts[:count]) in here:
             return ".".join(parts[:count]), parts[count:]
-    if loc == ("pinned",) or loc == ("files",):
+    if loc in (("pinned",), ("files",)):
         return ".".join(parts), []
     if loc == ("policies",) and len(parts) > 1 and parts[1] != "kind":
         raise ScenarioError(f"{source}: policies.{parts[0]}: there is no such policy; {nearest(parts[0], here)}")

@@ -114,7 +114,7 @@ class Profile:
         widths = [
             math.log(stage.time.p95_s / stage.time.p05_s) / _P05_TO_P95_IN_SIGMAS
             for stage in self.stages
-            if stage.time.p05_s is not None and stage.time.p95_s is not None
+            if stage.time.p05_s and stage.time.p95_s is not None
         ]
         return float(np.median(widths)) if widths else None
 
@@ -197,7 +197,12 @@ def _quantiles(entry: Mapping[str, Any], place: str) -> Quantiles:
     median_s = entry["median_s"]
     if not math.isfinite(median_s) or median_s < 0:
         raise ProfileError(f"{place}: median_s is {median_s}; it must be a finite number >= 0")
-    return Quantiles(median_s, entry["p05_s"], entry["p95_s"], entry["n"])
+    low_s, high_s = entry["p05_s"], entry["p95_s"]
+    if low_s is not None and high_s is not None and not 0 <= low_s <= high_s < math.inf:
+        raise ProfileError(
+            f"{place}: p05_s is {low_s} and p95_s {high_s}; they must be finite with 0 <= p05_s <= p95_s"
+        )
+    return Quantiles(median_s, low_s, high_s, entry["n"])
 
 
 def _positive(value: float, place: str) -> float:

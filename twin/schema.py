@@ -11,8 +11,10 @@ from pydantic_core import PydanticCustomError
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*$"
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Label = Annotated[str, Field(pattern=LABEL_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
 AfterEnd = Literal["hold", "loop", "error"]
 
@@ -88,8 +90,8 @@ class LinkModel(_Strict):
     """The two devices, the one nearer to the edge first; `up` leads from the first to the second."""
     trace: Text | None = None
     """Name of a trace in `data/traces`, or the path of a file."""
-    format: Literal["csv", "mahimahi", "two-column"] = "csv"
-    """Format of the trace file: this project's CSV, Mahimahi, or two columns of seconds and Mbit/s."""
+    format: Literal["csv", "mahimahi", "two-column"] | None = None
+    """Format of the trace file: the CSV of this project, Mahimahi, or seconds and Mbit/s; by default by its ending."""
     rate_bps: Positive | None = None
     """Constant goodput of both directions, in bits per second."""
     up_bps: Positive | None = None
@@ -209,7 +211,7 @@ class Scenario(_Strict):
     """A scenario: a model, the machines and links, the load, what is wanted, and the policies to compare."""
 
     version: Literal[1] = Field(alias="schema")
-    """Version of this form."""
+    """Version of this form, 1."""
     name: Label
     """Name of the scenario."""
     question: str = ""

@@ -42,3 +42,8 @@ def s_from_ms(time_ms: float) -> float:
 def ms_from_s(time_s: float) -> float:
     """Convert seconds to milliseconds."""
     return time_s / _MILLI
+
+
+def us_from_s(time_s: float) -> float:
+    """Convert seconds to microseconds."""
+    return time_s * _MEGA

@@ -52,8 +52,12 @@ class Workload:
         if self.kind == "closed":
             return Demand(None, self.clients, self.think_time_s)
         if self.kind == "replay":
-            times_s = self._replayed()
-            span_s = self.duration_s if self.duration_s is not None else float(times_s[-1])
+            times_s = self._until_end(self._replayed())
+            if len(times_s) == 0:
+                return Demand(0.0)
+            span_s = self.duration_s
+            if span_s is None or len(times_s) == self.requests:
+                span_s = float(times_s[-1])
             return Demand(len(times_s) / span_s if span_s > 0 else float(len(times_s)))
         return Demand(self.rate_rps)
 
@@ -71,7 +75,7 @@ class Workload:
             raise ScenarioError("workload: never ends; give `requests` or `duration_s`")
         assert self.rate_rps is not None  # noqa: S101 - the scenario schema asks for it
         if self.kind == "periodic":
-            by_time = np.inf if self.duration_s is None else np.ceil(self.duration_s * self.rate_rps)
+            by_time = np.inf if self.duration_s is None else np.ceil(self.duration_s * self.rate_rps) + 1
             n = int(min(by_time, np.inf if self.requests is None else self.requests))
             return self._until_end(np.arange(n) / self.rate_rps)
         return self._until_end(self._poisson(seed, replication, self.rate_rps))

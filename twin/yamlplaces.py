@@ -51,6 +51,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Escape what does not print: PyYAML turns rare line breaks into spaces otherwise."""
+    return dumper.represent_scalar(f"{_TAG}str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text_node)
 for _name, (_pattern, _first) in _PATTERNS.items():
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})$"), _first)
@@ -127,7 +133,7 @@ def parse_value(text: str, source: str) -> Any:  # noqa: ANN401 - YAML holds any
 
 def dump_yaml(data: Any) -> str:  # noqa: ANN401 - YAML holds any plain data
     """Write plain data as YAML that `read_yaml` and `parse_value` read back unchanged."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def dotted(loc: Loc) -> str:
@@ -197,7 +203,7 @@ class _Builder:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(key, loc, "a key must be a plain word")
-            inner = (*loc, key.value)
+            inner = (*loc, self._text(key, loc))
             if key.value in lines:
                 raise self._error(
                     key, inner, f"the key is given twice, first on line {lines[key.value]}; remove one of them"
@@ -207,7 +213,7 @@ class _Builder:
         return data
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc) -> bool | int | float | str | None:
-        kind, text = node.tag.removeprefix(_TAG), str(node.value)
+        kind, text = node.tag.removeprefix(_TAG), self._text(node, loc)
         try:
             if kind == "null":
                 return None
@@ -221,6 +227,12 @@ class _Builder:
             raise self._error(node, loc, "is not a number that can be read; write it shorter") from error
         if kind != "str":
             raise self._error(node, loc, f"the tag `{node.tag}` is not supported; remove it")
+        return text
+
+    def _text(self, node: yaml.ScalarNode, loc: Loc) -> str:
+        text = str(node.value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise self._error(node, loc, "holds half of a character (a lone surrogate); remove it")
         return text
 
     def _error(self, node: yaml.Node, loc: Loc, text: str) -> ScenarioError:

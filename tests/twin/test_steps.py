@@ -2,6 +2,7 @@
 
 import math
 import timeit
+from bisect import bisect_left, bisect_right
 from fractions import Fraction
 from itertools import pairwise
 
@@ -14,65 +15,56 @@ from twin.errors import TraceError
 from twin.steps import Steps
 
 
-def exact_rate(steps, t):
-    """Index-free reading of the function in exact arithmetic."""
-    end, loop_from = Fraction(steps.end_s), Fraction(steps.loop_from_s)
-    if steps.after_end == "loop" and t >= end:
-        t = loop_from + (t - loop_from) % (end - loop_from)
-    return next(Fraction(v) for s, v in zip(steps.times_s[::-1], steps.values[::-1], strict=True) if t >= s)
+class Exact:
+    """The same function in exact arithmetic, by its cumulated amounts D(t)."""
 
+    def __init__(self, steps):
+        self.looping = steps.after_end == "loop"
+        self.start = Fraction(steps.loop_from_s)
+        self.end = Fraction(steps.end_s)
+        self.knots = [Fraction(t) for t in steps.times_s]
+        self.rates = [Fraction(v) for v in steps.values]
+        self.before = [Fraction(0)]
+        for a, b, rate in zip(self.knots, [*self.knots[1:], self.end], self.rates, strict=True):
+            self.before.append(self.before[-1] + rate * (b - a))
+        self.turn = self.before[-1] - self.inside(self.start)
+        self.error = steps.after_end == "error"
 
-def exact_pieces(steps, start):
-    """The pieces from `start` on as (from, to, rate); infinitely many for a loop."""
-    knots = [Fraction(t) for t in steps.times_s]
-    if steps.after_end != "loop":
-        ends = [*knots[1:], Fraction(steps.end_s) if steps.after_end == "error" else None]
-        for a, b, value in zip(knots, ends, steps.values, strict=True):
-            if b is None or b > start:
-                yield max(a, start), b, Fraction(value)
-        return
-    end, loop_from = Fraction(steps.end_s), Fraction(steps.loop_from_s)
-    rows = list(zip(knots, [*knots[1:], end], map(Fraction, steps.values), strict=True))
-    turn = 0
-    if start >= end:
-        turn = (start - loop_from) // (end - loop_from)
-    while True:
-        for a, b, rate in rows:
-            shift = turn * (end - loop_from)
-            if (turn == 0 or a >= loop_from) and b + shift > start:
-                yield max(a + shift, start), b + shift, rate
-        turn += 1
+    def inside(self, t):
+        i = bisect_right(self.knots, t) - 1
+        return self.before[i] + self.rates[i] * (t - self.knots[i])
 
+    def delivered(self, t):
+        t = Fraction(t)
+        if not self.looping or t < self.end:
+            return self.inside(t)
+        turns = (t - self.start) // (self.end - self.start)
+        return turns * self.turn + self.inside(t - turns * (self.end - self.start))
 
-def exact_finish(steps, start, amount):
-    """First time at which the amount is delivered, piece by piece; None if never."""
-    start, left = Fraction(start), Fraction(amount)
-    if left <= 0:
-        return start
-    if steps.after_end == "loop":
-        body = [i for i, t in enumerate(steps.times_s) if t >= steps.loop_from_s]
-        if all(steps.values[i] == 0 for i in body) and start >= Fraction(steps.end_s):
+    def at(self, t):
+        if self.looping and t >= self.end:
+            t = self.start + (t - self.start) % (self.end - self.start)
+        return self.rates[bisect_right(self.knots, t) - 1]
+
+    def finish(self, start, amount):
+        """First time at which the amount is delivered; None if never."""
+        if amount <= 0:
+            return Fraction(start)
+        target = self.delivered(start) + Fraction(amount)
+        if target <= self.before[-1]:
+            return self.reached(target)
+        if self.looping:
+            if not self.turn:
+                return None
+            turns = math.ceil((target - self.before[-1]) / self.turn)
+            return self.reached(target - turns * self.turn) + turns * (self.end - self.start)
+        if self.error or not self.rates[-1]:
             return None
-    barren = 0
-    for a, b, rate in exact_pieces(steps, start):
-        if rate and (b is None or rate * (b - a) >= left):
-            return a + left / rate
-        if b is None:
-            return None
-        left -= rate * (b - a)
-        barren = 0 if rate else barren + 1
-        if barren > 2 * len(steps.times_s):
-            return None
-    return None
+        return self.end + (target - self.before[-1]) / self.rates[-1]
 
-
-def exact_delivered(steps, start, stop):
-    total = Fraction(0)
-    for a, b, rate in exact_pieces(steps, Fraction(start)):
-        if a >= Fraction(stop):
-            break
-        total += rate * ((Fraction(stop) if b is None else min(b, Fraction(stop))) - a)
-    return total
+    def reached(self, target):
+        i = bisect_left(self.before, target) - 1
+        return self.knots[i] + (target - self.before[i]) / self.rates[i]
 
 
 def build(widths, values, after_end, prefix=0):
@@ -84,10 +76,12 @@ def build(widths, values, after_end, prefix=0):
     return Steps(tuple(times[:-1]), tuple(values), after_end, times[-1], loop_from)
 
 
+WIDTH = st.floats(1e-3, 50.0)
+VALUE = st.one_of(st.just(0.0), st.floats(1e-3, 1e9))
+
+
 @st.composite
-def functions(draw, kinds=("hold", "loop", "error"), width=None, value=None):
-    width = width or st.floats(1e-3, 50.0)
-    value = value or st.one_of(st.just(0.0), st.floats(1e-3, 1e9))
+def functions(draw, kinds=("hold", "loop", "error"), width=WIDTH, value=VALUE):
     n = draw(st.integers(1, 7))
     widths = draw(st.lists(width, min_size=n, max_size=n))
     values = draw(st.lists(value, min_size=n, max_size=n))
@@ -228,7 +222,7 @@ class TestAgainstExactArithmetic:
     @given(functions(**whole), st.integers(0, 60), st.integers(0, 400))
     def test_whole_numbers_give_the_exact_answer(self, steps, start, amount):
         start = min(start, int(steps.end_s)) if steps.after_end == "error" else start
-        expected = exact_finish(steps, start, amount)
+        expected = Exact(steps).finish(start, amount)
         if expected is None and steps.after_end == "error":
             with pytest.raises(TraceError):
                 steps.finish(float(start), float(amount))
@@ -240,15 +234,13 @@ class TestAgainstExactArithmetic:
     @settings(max_examples=300)
     @given(functions(("hold", "loop")), st.floats(0, 300), st.floats(1e-6, 1e11))
     def test_floats_give_the_answer_of_a_job_that_differs_by_rounding(self, steps, start, amount):
-        span = max(steps.end_s, 1.0)
-        body = sum(v for t, v in zip(steps.times_s, steps.values, strict=True) if t >= steps.loop_from_s)
-        amount = min(amount, 60.0 * span * (body or max(steps.values) or 1.0))
+        exact = Exact(steps)
         finish = steps.finish(start, amount)
         assert finish >= start
         ulp = 8 * math.ulp(start if math.isinf(finish) else finish)
         slack = Fraction(amount) * Fraction(1e-11) + Fraction(max(steps.values)) * Fraction(ulp)
-        early = exact_finish(steps, start, Fraction(amount) - slack)
-        late = exact_finish(steps, start, Fraction(amount) + slack)
+        early = exact.finish(start, Fraction(amount) - slack)
+        late = exact.finish(start, Fraction(amount) + slack)
         if math.isinf(finish):
             assert late is None
         else:
@@ -262,36 +254,39 @@ class TestAgainstExactArithmetic:
         if steps.after_end == "error":
             start, stop = min(start, steps.end_s), min(stop, steps.end_s)
         slack = 8 * math.ulp(stop) * max(steps.values)
-        expected = float(exact_delivered(steps, start, stop))
+        exact = Exact(steps)
+        expected = float(exact.delivered(stop) - exact.delivered(start))
         assert steps.integral(start, stop) == pytest.approx(expected, rel=1e-13, abs=slack)
 
     @given(functions(("hold", "loop")), st.floats(0, 500))
     def test_at(self, steps, t):
         near = [t - 4 * math.ulp(t), t, t + 4 * math.ulp(t)]
-        assert steps.at(t) in {float(exact_rate(steps, max(Fraction(x), Fraction(0)))) for x in near}
+        exact = Exact(steps)
+        assert steps.at(t) in {float(exact.at(max(Fraction(x), Fraction(0)))) for x in near}
 
     @pytest.mark.parametrize("after_end", ["hold", "loop"])
-    def test_durations_late_in_a_long_trace_keep_nine_digits(self, after_end):
+    def test_durations_late_in_a_long_trace_carry_only_the_rounding_of_the_time(self, after_end):
         rng = np.random.default_rng(5)
-        times = tuple(0.5 * k for k in range(20_000))
-        steps = Steps(times, tuple(rng.uniform(1e6, 1e9, len(times))), after_end, 10_000.0)
+        times = tuple(0.5 * k for k in range(2_000))
+        steps = Steps(times, tuple(rng.uniform(1e6, 1e9, len(times))), after_end, 1_000.0)
+        exact = Exact(steps)
         for start in rng.uniform(99_000.0, 100_000.0, 200):
             rate = steps.at(start)
             amount = 1e-2 * rate
-            expected = exact_finish(steps, start, amount) if after_end == "loop" else start + amount / rate
-            assert steps.finish(start, amount) - start == pytest.approx(float(expected - Fraction(start)), rel=2e-9)
+            expected = exact.finish(start, amount) - Fraction(start)
+            assert steps.finish(start, amount) - start == pytest.approx(float(expected), rel=1e-12, abs=math.ulp(1e5))
 
     def test_a_slow_stretch_after_a_fast_one_keeps_its_digits(self):
         times = tuple(float(k) for k in range(100_000))
         values = tuple(1e10 if k < 99_990 else 1e3 + k % 2 for k in range(100_000))
         steps = Steps(times, values)
         start, amount = 99_990.25, 3_300.0
-        expected = exact_finish(steps, start, amount) - Fraction(start)
+        exact = Exact(steps)
+        expected = exact.finish(start, amount) - Fraction(start)
         assert steps.finish(start, amount) - start == pytest.approx(float(expected), rel=1e-10)
         assert steps.finish_many(start, amount) - start == pytest.approx(float(expected), rel=1e-10)
-        assert steps.integral(start, start + 3.3) == pytest.approx(
-            float(exact_delivered(steps, start, start + 3.3)), rel=1e-10
-        )
+        delivered = exact.delivered(start + 3.3) - exact.delivered(start)
+        assert steps.integral(start, start + 3.3) == pytest.approx(float(delivered), rel=1e-10)
 
 
 class TestArrays:
@@ -315,7 +310,7 @@ class TestArrays:
         inverse = float(steps.inverse_many(amount))
         assert inverse <= t + 1e-12 * t
         assert steps.delivered(inverse) == pytest.approx(amount, rel=1e-12)
-        assert inverse == pytest.approx(float(exact_finish(steps, 0, amount)), rel=1e-13)
+        assert inverse == pytest.approx(float(Exact(steps).finish(0, amount)), rel=1e-13)
 
     def test_shapes_and_broadcasting(self):
         rate = Steps((0, 1), (1, 2), "loop", 2.0)
@@ -323,7 +318,7 @@ class TestArrays:
         assert rate.finish_many([], []).shape == (0,)
         assert rate.inverse_many(0.0) == 0.0
 
-    def test_a_million_jobs_at_once(self):
+    def test_many_jobs_at_once(self):
         rng = np.random.default_rng(1)
         rate = Steps(tuple(range(300)), tuple(rng.uniform(1e6, 1e7, 300)), "loop", 300.0)
         starts = rng.uniform(0, 1e5, 200_000)
@@ -346,8 +341,8 @@ class TestWindows:
             near = {steps.at(max(t - 1e-9, 0)), steps.at(t)}
             assert masked.at(t) in ({0.0} if start <= t < start + length else near)
 
-    @given(functions(("loop",)), st.floats(0, 100), st.floats(0.01, 80), st.floats(0, 100), st.floats(1, 1e9))
-    def test_masking_a_loop_only_cuts_that_window(self, steps, start, length, begin, amount):
+    @given(functions(("loop",)), st.floats(0, 100), st.floats(0.01, 80))
+    def test_masking_a_loop_only_cuts_that_window(self, steps, start, length):
         end = start + length
         masked = steps.masked(start, end)
         lost = steps.integral(start, end)

@@ -1,0 +1,75 @@
+"""Figures as text: three digits, signs and intervals the same way in the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from twin.intervals import CONFIDENCE
+from twin.units import ms_from_s
+
+if TYPE_CHECKING:
+    from twin.intervals import Interval, Paired
+    from twin.summary import PolicySummary, Summary
+
+UNKNOWN = "–"  # noqa: RUF001 - a dash, not a minus
+LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits and no exponent; a dash for None."""
+    if value is None:
+        return UNKNOWN
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def milliseconds(value_s: float | None) -> str:
+    """A time in ms, without its unit."""
+    return number(None if value_s is None else ms_from_s(value_s))
+
+
+def with_interval(x: Interval, *, as_ms: bool = False) -> str:
+    """Mean and interval, such as `84.5 [82.1, 86.9]`; the mean alone where there is no interval."""
+    show = milliseconds if as_ms else number
+    if x.low is None or x.high is None:
+        return show(x.mean)
+    return f"{show(x.mean)} [{show(x.low)}, {show(x.high)}]"
+
+
+def share(part: int, whole: int) -> str:
+    """A share of a count in percent, without the sign; a dash where the whole is 0."""
+    return f"{100 * part / whole:.1f}" if whole else UNKNOWN
+
+
+def change(x: Paired) -> str:
+    """A paired difference, such as `-12.3 % [-15.0, -9.1], better in 5 of 5`; a dash where there is none."""
+    if x.relative.mean is None:
+        return UNKNOWN
+    if x.equal == x.n:
+        return f"the same in {x.n} of {x.n}"
+    text = f"{x.relative.mean:+.1%}".replace("%", " %")
+    if x.relative.low is not None and x.relative.high is not None:
+        text += f" [{100 * x.relative.low:+.1f}, {100 * x.relative.high:+.1f}]"
+    return f"{text}, better in {x.better} of {x.n}"
+
+
+def comparison(summary: Summary, policy: PolicySummary) -> list[tuple[str, Paired]]:
+    """A policy against the first one: the quantities that are known of both, and how they differ."""
+    names = {"latency": "latency", "energy": f"energy ({summary.objective.boundary})", "score": "score"}
+    pairs = [(label, summary.against_first(policy, name)) for name, label in names.items()]
+    return [(label, difference) for label, difference in pairs if difference.relative.mean is not None]
+
+
+def setting(summary: Summary) -> str:
+    """What the figures are of, in one line."""
+    runs = f"{summary.replications} replication{'s' if summary.replications != 1 else ''}"
+    return f"{summary.model} · source: {summary.source} · {runs} · seed {summary.seed}"
+
+
+def layer_times(summary: Summary) -> str:
+    """Where the layer times of each device are known from, in one line."""
+    pairs = zip(summary.devices, summary.profile_sources, strict=True)
+    return "layer times: " + ", ".join(f"{device} {source}" for device, source in pairs)
