@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from twin.units import BITS_PER_BYTE
 if TYPE_CHECKING:
     from twin.partition import Partition
     from twin.problem import Boundary, Conditions, Demand, Problem
+    from twin.topology import Hop
 
 IDLE, COMPUTE, TRANSMIT, RECEIVE = range(4)
 
@@ -106,17 +108,22 @@ def predict(problem: Problem, partition: Partition, conditions: Conditions) -> P
     latency_s = sum(x.service_s for x in stages) + sum(x.total_s for x in transfers)
     busy_s = _busy(problem, stages, transfers)
     bottleneck_s = float(busy_s.max())
-    power_w = problem.power_w
-    compute_only = np.zeros(problem.n_devices)
-    marginal = np.zeros(problem.n_devices)
+    power_w = problem.power_w.tolist()
+    compute_only = [0.0] * problem.n_devices
+    marginal = [0.0] * problem.n_devices
     for stage in stages:
-        compute_only[stage.device] += power_w[stage.device, COMPUTE] * stage.service_s
-        marginal[stage.device] += (power_w[stage.device, COMPUTE] - power_w[stage.device, IDLE]) * stage.service_s
+        idle_w, compute_w, *_ = power_w[stage.device]
+        compute_only[stage.device] += compute_w * stage.service_s
+        marginal[stage.device] += (compute_w - idle_w) * stage.service_s
     for x in transfers:
-        marginal[x.sender] += _product(power_w[x.sender, TRANSMIT] - power_w[x.sender, IDLE], x.transmit_s)
-        marginal[x.receiver] += _product(power_w[x.receiver, RECEIVE] - power_w[x.receiver, IDLE], x.transmit_s)
+        sender_w, receiver_w = power_w[x.sender], power_w[x.receiver]
+        marginal[x.sender] += _product(sender_w[TRANSMIT] - sender_w[IDLE], x.transmit_s)
+        marginal[x.receiver] += _product(receiver_w[RECEIVE] - receiver_w[IDLE], x.transmit_s)
     rate_rps = throughput_rps(problem.demand, latency_s, bottleneck_s)
-    node = marginal + (power_w[:, IDLE] / rate_rps if rate_rps > 0 else np.full(problem.n_devices, math.inf))
+    node = [
+        extra_j + (states_w[IDLE] / rate_rps if rate_rps > 0 else math.inf)
+        for extra_j, states_w in zip(marginal, power_w, strict=True)
+    ]
     return Prediction(
         latency_s,
         tuple(stages),
@@ -124,57 +131,86 @@ def predict(problem: Problem, partition: Partition, conditions: Conditions) -> P
         answer_from,
         bottleneck_s,
         busy_s,
-        marginal,
-        compute_only,
-        node,
+        np.array(marginal),
+        np.array(compute_only),
+        np.array(node),
         rate_rps,
     )
+
+
+class Route(NamedTuple):
+    """The way of a request under a partition, whatever the conditions.
+
+    Attributes:
+        stages: Device, layers, profiled time of the layers and codec time of each stage visit.
+        messages: Hop and bytes of each message, the answer's last.
+        answer_from: Index in `messages` of the answer's first message.
+    """
+
+    stages: tuple[tuple[int, tuple[int, ...], float, float], ...]
+    messages: tuple[tuple[Hop, float], ...]
+    answer_from: int
+
+
+_ROUTES: WeakKeyDictionary[Problem, dict[Partition, Route]] = WeakKeyDictionary()
+_MOST_ROUTES = 4096
+
+
+def route_of(problem: Problem, partition: Partition) -> Route:
+    """Follow one request through its stages and over the links between them; remembered for each problem."""
+    routes = _ROUTES.setdefault(problem, {})
+    known = routes.get(partition)
+    if known is None:
+        if len(routes) >= _MOST_ROUTES:
+            routes.clear()
+        known = routes[partition] = _route(problem, partition)
+    return known
+
+
+def _route(problem: Problem, partition: Partition) -> Route:
+    stages: list[tuple[int, tuple[int, ...], float, float]] = []
+    messages: list[tuple[Hop, float]] = []
+    visited = partition.visited
+    here, carried_bytes = 0, float(problem.graph.input_bytes)
+    for position, stage in enumerate(visited):
+        device = stage.device
+        messages += [(hop, carried_bytes) for hop in problem.continuum.path(here, device)]
+        decoded_bytes = carried_bytes if device != here else 0.0
+        carried_bytes = float(problem.graph.cut_bytes(partition.down_set(device)))
+        encoded_bytes = carried_bytes if position + 1 < len(visited) else 0.0
+        compute_s = float(problem.layer_time_s[device, list(stage.layers)].sum())
+        codec_s = (decoded_bytes + encoded_bytes) * float(problem.codec_s_per_byte[device])
+        stages.append((device, stage.layers, compute_s, codec_s))
+        here = device
+    answer_from = len(messages)
+    messages += [(hop, float(problem.graph.output_bytes)) for hop in problem.continuum.path(here, 0)]
+    return Route(tuple(stages), tuple(messages), answer_from)
 
 
 def walk(
     problem: Problem, partition: Partition, conditions: Conditions
 ) -> tuple[list[StageCost], list[TransferCost], int]:
-    """Follow one request through its stages and over the links between them."""
-    stages: list[StageCost] = []
-    transfers: list[TransferCost] = []
-    visited = partition.visited
-    here, carried_bytes = 0, float(problem.graph.input_bytes)
-    for position, stage in enumerate(visited):
-        device = stage.device
-        transfers += transfer_costs(problem, here, device, carried_bytes, conditions)
-        decoded_bytes = carried_bytes if device != here else 0.0
-        carried_bytes = float(problem.graph.cut_bytes(partition.down_set(device)))
-        encoded_bytes = carried_bytes if position + 1 < len(visited) else 0.0
-        stages.append(_stage_cost(problem, device, stage.layers, decoded_bytes + encoded_bytes, conditions))
-        here = device
-    answer_from = len(transfers)
-    transfers += transfer_costs(problem, here, 0, problem.graph.output_bytes, conditions)
-    return stages, transfers, answer_from
-
-
-def _stage_cost(
-    problem: Problem, device: int, layers: tuple[int, ...], codec_bytes: float, conditions: Conditions
-) -> StageCost:
-    slowdown = float(conditions.slowdown[device])
-    codec_s = codec_bytes * float(problem.codec_s_per_byte[device]) * slowdown
-    overhead_s = float(problem.stage_overhead_s[device]) * slowdown
-    compute_s = float(problem.layer_time_s[device, list(layers)].sum()) * slowdown
-    return StageCost(device, layers, compute_s + overhead_s + codec_s, codec_s, overhead_s)
-
-
-def transfer_costs(
-    problem: Problem, source: int, target: int, size_bytes: float, conditions: Conditions
-) -> list[TransferCost]:
-    """The messages that carry `size_bytes` from one device to another, one per link of the path."""
-    return [
-        TransferCost(
-            *hop,
-            size_bytes,
-            _transmit_s(size_bytes, float(conditions.rate_bps[hop.link, hop.direction])),
-            message_delay_s(problem, hop.link, conditions),
+    """Cost the stages and messages of one request, in order; the last value is the index of the answer's first."""
+    route = route_of(problem, partition)
+    slowdown = conditions.slowdown.tolist()
+    overhead_s = problem.stage_overhead_s.tolist()
+    stages = [
+        StageCost(
+            device,
+            layers,
+            (compute_s + overhead_s[device] + codec_s) * slowdown[device],
+            codec_s * slowdown[device],
+            overhead_s[device] * slowdown[device],
         )
-        for hop in problem.continuum.path(source, target)
+        for device, layers, compute_s, codec_s in route.stages
     ]
+    rate_bps = conditions.rate_bps.tolist()
+    delay_s = [message_delay_s(problem, link, conditions) for link in range(len(rate_bps))]
+    transfers = [
+        TransferCost(*hop, size_bytes, _transmit_s(size_bytes, rate_bps[hop.link][hop.direction]), delay_s[hop.link])
+        for hop, size_bytes in route.messages
+    ]
+    return stages, transfers, route.answer_from
 
 
 def message_delay_s(problem: Problem, position: int, conditions: Conditions) -> float:
@@ -199,12 +235,12 @@ def _transmit_s(size_bytes: float, rate_bps: float) -> float:
 
 def _busy(problem: Problem, stages: list[StageCost], transfers: list[TransferCost]) -> np.ndarray:
     n = problem.n_devices
-    busy_s = np.zeros(n + 2 * len(problem.continuum.links))
+    busy_s = [0.0] * (n + 2 * len(problem.continuum.links))
     for stage in stages:
         busy_s[stage.device] += stage.service_s / problem.continuum.devices[stage.device].slots
     for x in transfers:
         busy_s[n + station_of(problem, x.link, x.direction)] += x.transmit_s
-    return busy_s
+    return np.array(busy_s)
 
 
 def station_of(problem: Problem, link: int, direction: int) -> int:

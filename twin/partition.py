@@ -51,10 +51,10 @@ class Partition:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """One stage per device, the empty ones too."""
-        return tuple(
-            Stage(device, tuple(i for i, owner in enumerate(self.placement) if owner == device))
-            for device in range(self.n_devices)
-        )
+        layers: list[list[int]] = [[] for _ in range(self.n_devices)]
+        for position, device in enumerate(self.placement):
+            layers[device].append(position)
+        return tuple(Stage(device, tuple(held)) for device, held in enumerate(layers))
 
     @property
     def visited(self) -> tuple[Stage, ...]:

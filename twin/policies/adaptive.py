@@ -199,12 +199,13 @@ def _weigh(problem: Problem, conditions: Conditions, observation: Observation) -
     few = [x.partition for x in candidates(problem, conditions, _FEW, available=observation.available)]
     if observation.partition is not None and observation.partition not in few:
         few.append(observation.partition)
+    gone = set(np.flatnonzero(~observation.available).tolist())
     weighed: list[tuple[bool, float, float, Candidate]] = []
     for partition in few:
         prediction = predict(problem, partition, conditions)
         latency_s = sojourn_s(problem, prediction)
         energy_j = prediction.energy_j(problem.objective.boundary)
-        lost = any(not observation.available[stage.device] for stage in partition.visited)
+        lost = not gone.isdisjoint(partition.placement)
         score = math.inf if lost else score_of(problem, latency_s, energy_j)
         candidate = Candidate(partition, score, latency_s, None if math.isnan(energy_j) else energy_j)
         weighed.append((_is_late(problem, candidate), score, prediction.bottleneck_s, candidate))
