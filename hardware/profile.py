@@ -94,6 +94,7 @@ def profile_model(
     input_shape: Sequence[int] | None = None,
     timer: Timer | None = None,
     tick: Callable[[], object] = lambda: None,
+    load_before: float | None = None,
 ) -> Profile:
     """Measure one model.
 
@@ -104,6 +105,7 @@ def profile_model(
         input_shape: Shape of the input; default `settings.batch` images of `INPUT_SHAPE`.
         timer: Times the calls; default this machine's clock, and on a GPU synchronised.
         tick: Called after every round, `warm_up + repeats` times.
+        load_before: Load average before anything was measured; default that of now.
 
     Raises:
         GraphError: The model cannot be traced.
@@ -115,7 +117,8 @@ def profile_model(
 
     timer = timer or default_timer(settings.device)
     shape = tuple(input_shape or (settings.batch, *INPUT_SHAPE[1:]))
-    before, threads_before = host.load_average(), torch.get_num_threads()
+    before = host.load_average() if load_before is None else load_before
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
         image = torch.rand(shape, generator=torch.Generator().manual_seed(settings.seed)).to(settings.device)
@@ -183,7 +186,7 @@ def _assemble(
 def _provenance(settings: Settings, samples: Samples, loads: tuple[float | None, float | None]) -> dict[str, Any]:
     facts = host.host_facts(settings.device)
     steadiness = figures(samples.whole_s, loads[0], facts["cores"])
-    wait = ", torch.cuda.synchronize around each call" if settings.device == "cuda" else ""
+    wait = ", torch.cuda.synchronize around each call, cudnn.benchmark off" if settings.device == "cuda" else ""
     return {
         "date": host.today(),
         "method": _METHOD.format(repeats=settings.repeats, warm_up=settings.warm_up, seed=settings.seed, wait=wait),
@@ -211,8 +214,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # The whole list is refused before the first model has run for minutes.
     default_timer(settings.device)
+    # Read once: before the second model it would be the load that measuring the first one made.
+    load_before = host.load_average()
     for name in names:
-        profile = _with_progress(name, settings)
+        profile = _with_progress(name, settings, load_before)
         path = options.out / "profiles" / settings.name / f"{name}.json"
         write_json(path, profile.to_json())
         sys.stdout.write(f"{path}: {_summary(profile)}\n")
@@ -221,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _with_progress(name: str, settings: Settings) -> Profile:
+def _with_progress(name: str, settings: Settings, load_before: float | None) -> Profile:
     from rich.console import Console  # noqa: PLC0415 - not needed for --help
     from rich.progress import Progress  # noqa: PLC0415 - as above
 
@@ -229,7 +234,7 @@ def _with_progress(name: str, settings: Settings) -> Profile:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=settings.warm_up + settings.repeats)
         model = build_model(name, settings.seed)
-        return profile_model(model, name, settings, tick=lambda: progress.advance(task))
+        return profile_model(model, name, settings, tick=lambda: progress.advance(task), load_before=load_before)
 
 
 def _summary(profile: Profile) -> str:
@@ -241,7 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hardware.profile", description="Measure the layers of models on this machine."
     )
-    parser.add_argument("--model", nargs="+", required=True, help="one or more models, or `all`")
+    parser.add_argument(
+        "--model", action="extend", nargs="+", required=True, help="one or more models, or `all`; may be repeated"
+    )
     parser.add_argument("--name", required=True, help="name of this device, such as raspberry-pi-5")
     parser.add_argument("--threads", type=int, required=True, help="threads that compute")
     parser.add_argument("--out", type=Path, default=Path("data"), help="data folder (default: data)")

@@ -134,7 +134,9 @@ def layer_graph(name: str, seed: int = 0, input_shape: Sequence[int] = INPUT_SHA
 def main(argv: Sequence[str] | None = None) -> int:
     """Write layer graphs to `<out>/models`."""
     parser = argparse.ArgumentParser(prog="python -m hardware.stages", description="Write the layer graphs of models.")
-    parser.add_argument("--model", nargs="+", required=True, help="one or more models, or `all`")
+    parser.add_argument(
+        "--model", action="extend", nargs="+", required=True, help="one or more models, or `all`; may be repeated"
+    )
     parser.add_argument("--out", type=Path, default=Path("data"), help="data folder (default: data)")
     arguments = parser.parse_args(argv)
     for name in check_names(arguments.model):

@@ -80,7 +80,7 @@ class Solution:
 
     def by_first_set(self) -> np.ndarray:
         """Least cost of all plans by the down-set that device 0 runs, the empty set too, shape [P]."""
-        by_set = self.first[0].copy()
+        by_set: np.ndarray = self.first[0].copy()
         by_set[0] = self.first[1:].min(initial=np.inf)
         return by_set
 
@@ -217,7 +217,7 @@ def _whole(costs: Costs, ahead: np.ndarray, device: int) -> float:
 
 def _first(costs: Costs, ahead: np.ndarray) -> np.ndarray:
     space, (n_devices, n_sets) = costs.space, ahead.shape
-    first = costs.run + ahead + (costs.enter + costs.visit + costs.constant)[:, None]
+    first: np.ndarray = costs.run + ahead + (costs.enter + costs.visit + costs.constant)[:, None]
     for device in range(n_devices):
         first[device, ~space.fits(device, 0, np.arange(n_sets))] = np.inf
         if not space.skippable[:device].all():

@@ -106,9 +106,7 @@ class Advice:
             if self.axis is None
             else {
                 "path": self.axis.path,
-                "ranges": [
-                    {"describe": self.describe(x.first.partition), **x.to_json()} for x in self.ranges
-                ],
+                "ranges": [{"describe": self.describe(x.first.partition), **x.to_json()} for x in self.ranges],
             },
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twin.arrivals import read_arrivals
@@ -9,6 +10,7 @@ from twin.errors import ScenarioError
 from twin.problem import Objective, SwitchCost
 from twin.profiles import load_profile
 from twin.rules import policy_options
+from twin.steps import Steps
 from twin.topology import Continuum, Device, Link, PowerStates
 from twin.traces import LinkTrace, LoadTrace, load_link_trace, load_load_trace
 from twin.workload import Workload
@@ -76,7 +78,9 @@ def link_trace(link: LinkModel, library: Library) -> LinkTrace:
     path = library.trace(link.trace)
     if link.rtt_s is not None and (link.format or path.suffix.lower().lstrip(".")) == "csv":
         raise ScenarioError(f"{path} holds the round-trip time itself; remove `rtt_s`")
-    return load_link_trace(path, link.after_end, file_format=link.format, rtt_s=link.rtt_s)
+    trace = load_link_trace(path, link.after_end, file_format=link.format, rtt_s=link.rtt_s)
+    up, down, rtt = (later_start(steps, link.start_s) for steps in (trace.up, trace.down, trace.rtt))
+    return replace(trace, up=up, down=down, rtt=rtt)
 
 
 def load_trace(device: DeviceModel, library: Library) -> LoadTrace:
@@ -87,8 +91,34 @@ def load_trace(device: DeviceModel, library: Library) -> LoadTrace:
         TraceError: The file is malformed.
     """
     if isinstance(device.load, str):
-        return load_load_trace(library.trace(device.load), device.after_end)
+        trace = load_load_trace(library.trace(device.load), device.after_end)
+        return LoadTrace(trace.name, later_start(trace.slowdown, device.start_s), trace.source, trace.provenance)
     return LoadTrace.constant(device.load, f"load of {device.name}")
+
+
+def later_start(steps: Steps, start_s: float) -> Steps:
+    """A function of time that starts where `steps` stands at `start_s`; a loop keeps its period.
+
+    Raises:
+        ScenarioError: `start_s` lies past the end of what does not loop.
+    """
+    if start_s == 0.0 or len(steps.times_s) == 1:
+        return steps
+    if steps.after_end == "loop":
+        start_s %= steps.end_s
+    elif start_s >= steps.end_s:
+        raise ScenarioError(f"`start_s` is {start_s:g}, but {steps.name} ends at {steps.end_s:g} s; start earlier")
+    knots = {0.0: steps.at(start_s)}
+    for time_s, value in zip(steps.times_s, steps.values, strict=True):
+        if time_s > start_s:
+            knots[time_s - start_s] = value
+        elif steps.after_end == "loop":
+            knots[time_s - start_s + steps.end_s] = value
+    knots.pop(steps.end_s, None)
+    duration_s = steps.end_s if steps.after_end == "loop" else steps.end_s - start_s
+    return Steps(
+        tuple(sorted(knots)), tuple(knots[x] for x in sorted(knots)), steps.after_end, duration_s, name=steps.name
+    )
 
 
 def workload_of(workload: WorkloadModel, library: Library) -> Workload:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twin.units import ms_from_s
+from twin.wording import given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,11 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from twin.summary import Summary
+
 INK = "#5c5d5e"
 """Stands for the page's own text colour; replaced by `currentColor` in the SVG."""
 WIDTH_IN = 9.0
 
-_SETTINGS = {
+WIDE = 15.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -46,6 +54,22 @@ _SETTINGS = {
 }
 
 
+class Picture(NamedTuple):
+    """A figure for the page.
+
+    Attributes:
+        name: Unique on the page.
+        title: What it shows.
+        image: Inline SVG.
+        caption: Units, n and source.
+    """
+
+    name: str
+    title: str
+    image: str
+    caption: str
+
+
 class Look(NamedTuple):
     """How a policy is drawn."""
 
@@ -63,15 +87,15 @@ _LOOKS = (
 )
 """The first policy, with which the others are compared, is grey."""
 
-_DEVICES = ("#f2c14e", "#4f9fd0", "#5a3f8f", "#c2563a", "#9ad1a5", "#8a8d91")
+_DEVICES = ("#f2c14e", "#4f9fd0", "#7357b0", "#c2563a", "#9ad1a5", "#8a8d91")
 """Far apart in lightness, from the edge on."""
 
 STATES = (
     ("idle", "#b9bcc0", ""),
     ("compute", "#2b83c6", ""),
-    ("transmit", "#f2c14e", "////"),
-    ("receive", "#17a07a", "...."),
-    ("switch", "#5a3f8f", "xxxx"),
+    ("transmit", "#f2c14e", "///"),
+    ("receive", "#17a07a", "\\\\\\"),
+    ("switch", "#7357b0", "xxx"),
 )
 """Name, colour and hatch of each `energy.State`."""
 
@@ -128,3 +152,40 @@ def quiet(axes: Axes) -> None:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """A logarithmic axis whose labels are plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - slow to import
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if which == "x" else (1.0, 3.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def deadline_line(axes: Axes, summary: Summary, *, vertical: bool) -> None:
+    """A dashed line at the deadline, if there is one, on an axis in ms."""
+    if summary.objective.deadline_s is None:
+        return
+    at = ms_from_s(summary.objective.deadline_s)
+    draw = axes.axvline if vertical else axes.axhline
+    draw(at, color=INK, linewidth=0.9, linestyle=(0, (3.0, 2.0)))
+    if vertical:
+        axes.annotate(
+            f"deadline {given(at)} ms",
+            (at, 0.02),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=8,
+        )
+
+
+def sample(summary: Summary) -> str:
+    """What every caption says of its numbers."""
+    answered = sorted({policy.answered for policy in summary.policies})
+    n = f"{answered[0]}" if len(answered) == 1 else f"{answered[0]} to {answered[-1]}"
+    runs = f"{summary.replications} replication{'s' if summary.replications != 1 else ''}"
+    return f"n = {n} answered requests per policy in {runs}, source: {summary.source}"

@@ -2,157 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from twin.goals import ROUNDING, Plan
-from twin.ledger import ENERGY, LATENCY, STATIONS, Ledger, ledger_of
+from twin.ledger import ENERGY, LATENCY, STATIONS
 from twin.partition import Partition
-from twin.space import space_of
+from twin.plans import MAX_CELLS, MAX_DEVICES, Block, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from twin.goals import Goal
     from twin.problem import Problem
-    from twin.space import Situation, Space
-
-MAX_DEVICES = 3
-MAX_CELLS = 400_000
-"""Number of pairs of down-sets up to which all plans are weighed at once."""
-_FIRST_BLOCK, _BLOCK_CELLS = 16, 1_000_000
+    from twin.space import Situation
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Some choices of D0 with all choices of D1: r rows by C columns of plans.
+class _Room(threading.local):
+    """Memory that the searches of a thread use again: fresh pages would cost more than the sums that fill them."""
 
-    Attributes:
-        rows: Positions in `Ledger.rows`, shape [r], or a slice for all of them.
-        shape: r and C.
-        empty_at: Where the middle stage is empty, as positions in the flattened block, shape [x].
-        empty: Where the quantities of those plans stand in `Ledger.uses`, shape [x].
-        penalty: 0 where a plan meets the constraints that always stand, infinity elsewhere, shape [r, C].
-    """
+    def __init__(self) -> None:
+        self._buffers: dict[str, np.ndarray] = {}
 
-    rows: np.ndarray | slice
-    shape: tuple[int, int]
-    empty_at: np.ndarray
-    empty: np.ndarray
-    penalty: np.ndarray
+    def take(self, purpose: str, shape: tuple[int, int]) -> np.ndarray:
+        """An array with any content, good until the next call for the same purpose."""
+        size = shape[0] * shape[1]
+        if size > MAX_CELLS:
+            return np.empty(shape)
+        buffer = self._buffers.get(purpose)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[purpose] = np.empty(size)
+        return buffer[:size].reshape(shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """Every plan of a problem with at most three devices, before any conditions are known.
-
-    Attributes:
-        ledger: What the plans use.
-        space: The down-sets that they are made of.
-        whole: All plans as one block, or None where they are too many.
-    """
-
-    ledger: Ledger
-    space: Space
-    whole: Block | None
-
-
-_TABLES: WeakKeyDictionary[Problem, Table] = WeakKeyDictionary()
-
-
-def table_of(problem: Problem) -> Table:
-    """Return the table of `problem` (at most `MAX_DEVICES` devices), made once."""
-    table = _TABLES.get(problem)
-    if table is None:
-        space = space_of(problem)
-        ledger = ledger_of(problem, space)
-        small = len(ledger.rows) * len(ledger.columns) <= MAX_CELLS
-        whole = _block(space, ledger, np.arange(len(ledger.rows))) if small else None
-        table = _TABLES[problem] = Table(ledger, space, whole)
-    return table
-
-
-def is_small(problem: Problem) -> bool:
-    """Whether all plans of a problem can be weighed at once."""
-    return problem.n_devices <= MAX_DEVICES and table_of(problem).whole is not None
+_ROOM = _Room()
 
 
 class Weighed:
-    """The plans of a table under given conditions, ready to be looked at block by block."""
+    """The plans of a table under given conditions.
+
+    What its methods return for a block is good until the next call: the memory is used again.
+
+    Attributes:
+        table: The plans.
+        goal: What is minimised.
+        values: Every quantity of each part of the plans (`Ledger.price`).
+    """
 
     def __init__(self, problem: Problem, situation: Situation, goal: Goal) -> None:
         self.table = table_of(problem)
         self.goal = goal
-        self.n_devices = problem.n_devices
-        self.knows_energy = not np.isnan(problem.power_w).any()
         self.values = self.table.ledger.price(situation, goal.boundary)
-
-    def blocks(self, order: np.ndarray | None = None) -> Iterator[Block]:
-        """The whole table, or blocks of rows in the given order, small ones first.
-
-        Args:
-            order: Positions in `Ledger.rows`; None for all.
-        """
-        if order is None and self.table.whole is not None:
-            yield self.table.whole
-            return
-        ledger = self.table.ledger
-        rows = np.arange(len(ledger.rows)) if order is None else order
-        largest = max(_BLOCK_CELLS // len(ledger.columns), 1)
-        start, length = 0, min(_FIRST_BLOCK, largest)
-        while start < len(rows):
-            yield _block(self.table.space, ledger, rows[start : start + length])
-            start += length
-            length = min(2 * length, largest)
-
-    def quantity(self, block: Block, row: int) -> np.ndarray:
-        """One quantity of every plan of a block, shape [r, C]."""
-        rows, columns, empty = self._parts(self.values[row], block)
-        total = np.add.outer(rows, columns)
-        total.reshape(-1)[block.empty_at] = empty
-        return total
-
-    def bottleneck_s(self, block: Block) -> np.ndarray:
-        """The largest time that any station is held by each plan of a block, shape [r, C]."""
-        ledger = self.table.ledger
-        by_row, _, _ = self._parts(self.values[ledger.row_stations].max(axis=0, initial=0.0), block)
-        _, by_column, _ = self._parts(self.values[ledger.column_stations].max(axis=0, initial=0.0), block)
-        largest = np.maximum.outer(by_row, by_column)
-        for values in self.values[ledger.mixed_stations]:
-            rows, columns, _ = self._parts(values, block)
-            np.maximum(largest, np.add.outer(rows, columns), out=largest)
-        _, _, empty = self._parts(self.values[ledger.row_stations.start :].max(axis=0, initial=0.0), block)
-        largest.reshape(-1)[block.empty_at] = empty
-        return largest
+        self._n_devices = problem.n_devices
+        self._n_rows = len(self.table.ledger.rows)
+        self._n_parts = self._n_rows + len(self.table.ledger.columns)
+        self._knows_energy = not np.isnan(problem.power_w).any()
+        rates_bps = situation.conditions.rate_bps
+        all_work = rates_bps.min(initial=np.inf) > 0 and bool(situation.device_up.all())
+        self._excludes = not all_work or np.isfinite(goal.deadline_s)
 
     def scores(self, block: Block) -> np.ndarray:
-        """Score of every plan of a block, infinite where it is excluded, shape [r, C]."""
-        goal = self.goal
-        latency_s = self.quantity(block, LATENCY)
-        bottleneck_s = self.bottleneck_s(block) if goal.needs_bottleneck else latency_s
-        energy_j = latency_s
-        if goal.energy_per_j:
-            energy_j = goal.energy_j(latency_s, self.quantity(block, ENERGY), bottleneck_s)
-        scores = goal.score(latency_s, energy_j, bottleneck_s) + block.penalty
-        scores[latency_s > goal.limit_s] = np.inf
+        """Score of every plan of a block, infinite where it is excluded, shape [r, C].
+
+        The same as `Goal.score` of every plan; what is a sum is summed before rows meet columns.
+        """
+        goal, values = self.goal, self.values
+        if goal.bottleneck_per_s > 0:
+            scores = self._bottleneck_s(block)
+            scores *= goal.bottleneck_per_s
+        else:
+            sums = goal.latency_per_s * values[LATENCY] + goal.energy_per_j * values[ENERGY]
+            scores = self._spread(sums, block, "sums")
+            if goal.needs_bottleneck:
+                idle = self._idle_share_s(block)
+                idle *= goal.energy_per_j * goal.idle_w
+                scores += idle
+        scores += block.penalty
+        if self._excludes:
+            np.putmask(scores, self._spread(values[LATENCY], block) > goal.limit_s, np.inf)
         return scores
 
     def points(self, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """Latency and energy of every plan of a block, infinite where it is excluded, shapes [r, C]."""
-        latency_s = self.quantity(block, LATENCY)
-        energy_j = self.quantity(block, ENERGY)
-        if self.goal.idle_w:
-            energy_j = self.goal.energy_j(latency_s, energy_j, self.bottleneck_s(block))
+        """Latency and energy of every plan of a block, infinite where it is excluded, shape [r, C] each."""
+        energy_j = self._spread(self.values[ENERGY], block, "sums")
+        if self.goal.idle_w > 0:
+            idle = self._idle_share_s(block)
+            idle *= self.goal.idle_w
+            energy_j += idle
+        latency_s = self._spread(self.values[LATENCY], block)
         excluded = (latency_s > self.goal.limit_s) | (block.penalty > 0)
         latency_s[excluded] = np.inf
         energy_j[excluded] = np.inf
         return latency_s, energy_j
 
+    def fastest(self, block: Block, cells: np.ndarray) -> np.ndarray:
+        """Those of some cells (positions in the flattened block) that have the least latency."""
+        latency_s = self._spread(self.values[LATENCY], block).reshape(-1)[cells]
+        least: np.ndarray = cells[latency_s <= latency_s.min() * (1 + ROUNDING)]
+        return least
+
     def first(self, block: Block, cells: np.ndarray) -> int:
-        """The cell (a position in the flattened block) whose placement is lexicographically lowest."""
+        """The one of some cells whose placement is lexicographically lowest."""
         if len(cells) == 1:
             return int(cells[0])
         placements = self._placements(block, cells)
@@ -163,39 +113,62 @@ class Weighed:
         goal = self.goal
         row, column = divmod(cell, block.shape[1])
         at_empty = np.flatnonzero(block.empty_at == cell)
-        values = (
-            self.values[:, block.empty[at_empty[0]]]
-            if len(at_empty)
-            else self._rows(self.values, block)[:, row] + self.values[:, len(self.table.ledger.rows) + column]
-        )
-        latency_s, active_j, bottleneck_s = (
-            float(values[LATENCY]),
-            float(values[ENERGY]),
-            float(values[STATIONS:].max(initial=0.0)),
-        )
+        if len(at_empty):
+            values = self.values[:, block.empty[at_empty[0]]]
+        else:
+            values = self._rows(self.values, block)[:, row] + self.values[:, self._n_rows + column]
+        latency_s, active_j = float(values[LATENCY]), float(values[ENERGY])
+        bottleneck_s = float(values[STATIONS:].max(initial=0.0))
         energy_j = float(goal.energy_j(latency_s, active_j, bottleneck_s))
-        placement = self._placements(block, np.array([cell]))[0]
         return Plan(
-            Partition(tuple(placement.tolist()), self.n_devices),
+            Partition(tuple(self._placements(block, np.array([cell]))[0].tolist()), self._n_devices),
             float(goal.score(latency_s, energy_j, bottleneck_s)),
             latency_s,
-            energy_j if self.knows_energy else None,
+            energy_j if self._knows_energy else None,
             bottleneck_s,
         )
 
+    def _idle_share_s(self, block: Block) -> np.ndarray:
+        """One request's share of the time (see `Goal`), shape [r, C]."""
+        goal, share_s = self.goal, self._bottleneck_s(block)
+        if goal.idle_per_latency == 0:
+            np.maximum(share_s, goal.idle_s, out=share_s)
+        else:
+            free_s = self._spread(goal.idle_per_latency * self.values[LATENCY], block)
+            free_s += goal.idle_s
+            np.maximum(share_s, free_s, out=share_s)
+        return share_s
+
+    def _bottleneck_s(self, block: Block) -> np.ndarray:
+        """The largest time that any station is held by each plan of a block, shape [r, C]."""
+        ledger, values = self.table.ledger, self.values
+        by_row = self._rows(values[ledger.row_stations].max(axis=0, initial=0.0), block)
+        by_column = values[ledger.column_stations].max(axis=0, initial=0.0)[self._n_rows : self._n_parts]
+        largest: np.ndarray = _ROOM.take("loads", block.shape)
+        np.maximum.outer(by_row, by_column, out=largest)
+        for station in values[ledger.mixed_stations]:
+            np.maximum(largest, self._spread(station, block), out=largest)
+        largest.reshape(-1)[block.empty_at] = values[STATIONS:, block.empty].max(axis=0, initial=0.0)
+        return largest
+
+    def _spread(self, values: np.ndarray, block: Block, purpose: str = "other") -> np.ndarray:
+        """One quantity of every plan of a block, from that of its parts, shape [r, C]."""
+        total: np.ndarray = _ROOM.take(purpose, block.shape)
+        np.add.outer(self._rows(values, block), values[self._n_rows : self._n_parts], out=total)
+        total.reshape(-1)[block.empty_at] = values[block.empty]
+        return total
+
     def _placements(self, block: Block, cells: np.ndarray) -> np.ndarray:
         """Device of each layer in each of some plans, shape [len(cells), N]."""
-        ledger, member = self.table.ledger, self.table.space.lattice.member
+        ledger, member = self.table.ledger, self.table.space.lattice.member.view(np.int8)
         rows, columns = np.divmod(cells, block.shape[1])
         before, after = ledger.rows[block.rows][rows], ledger.columns[columns]
-        return MAX_DEVICES - 1 - member[before].astype(np.int64) - member[after]
-
-    def _parts(self, values: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        n_rows, n_columns = len(self.table.ledger.rows), len(self.table.ledger.columns)
-        return self._rows(values, block), values[n_rows : n_rows + n_columns], values[block.empty]
+        placements: np.ndarray = MAX_DEVICES - 1 - member[before] - member[after]
+        return placements
 
     def _rows(self, values: np.ndarray, block: Block) -> np.ndarray:
-        return values[..., : len(self.table.ledger.rows)][..., block.rows]
+        rows: np.ndarray = values[..., : self._n_rows][..., block.rows]
+        return rows
 
 
 def best_plans(
@@ -212,62 +185,33 @@ def best_plans(
     """
     found: list[Plan] = []
     seen = 0
-    for block in weighed.blocks(order):
+    throughput = weighed.goal.bottleneck_per_s > 0
+    for block in weighed.table.blocks(order):
         if bounds is not None and len(found) == n and bounds[seen] > found[-1].score * (1 + ROUNDING):
             break
         seen += block.shape[0]
-        found = sorted(found + _best_of(weighed, block, n), key=_rank)[:n]
+        found = sorted(found + _best_of(weighed, block, n), key=lambda plan: _rank(plan, throughput=throughput))[:n]
     return found
 
 
-def _rank(plan: Plan) -> tuple[float, tuple[int, ...]]:
-    """Order of plans: scores that only rounding tells apart are equal."""
-    return float(f"{plan.score:.11e}"), plan.partition.placement
+def _rank(plan: Plan, *, throughput: bool) -> tuple[float, float, tuple[int, ...]]:
+    """Order of plans, in which scores (and latencies, for the throughput) that only rounding tells apart are equal."""
+    latency_s = float(f"{plan.latency_s:.11e}") if throughput else 0.0
+    return float(f"{plan.score:.11e}"), latency_s, plan.partition.placement
 
 
 def _best_of(weighed: Weighed, block: Block, n: int) -> list[Plan]:
+    """The n best plans of a block, of equally good ones at the head that which ties are broken for."""
     scores = weighed.scores(block).reshape(-1)
-    if n == 1:
-        lowest = scores[scores.argmin()]
-        if not np.isfinite(lowest):
-            return []
-        cells = np.flatnonzero(scores <= lowest + abs(lowest) * ROUNDING)
-        return [weighed.plan(block, weighed.first(block, _fastest(weighed, block, cells)))]
-    cells = np.arange(len(scores)) if len(scores) <= n else np.argpartition(scores, n - 1)[:n]
-    return [weighed.plan(block, int(cell)) for cell in cells if np.isfinite(scores[cell])]
-
-
-def _fastest(weighed: Weighed, block: Block, cells: np.ndarray) -> np.ndarray:
-    """Where the throughput is the goal, those of equal plans that have the least latency."""
-    if not weighed.goal.bottleneck_per_s or len(cells) == 1:
-        return cells
-    latency_s = weighed.quantity(block, LATENCY).reshape(-1)[cells]
-    return cells[latency_s <= latency_s.min() * (1 + ROUNDING)]
-
-
-def _block(space: Space, ledger: Ledger, rows: np.ndarray) -> Block:
-    before, after = ledger.rows[rows], ledger.columns
-    n_devices = len(space.memory_bytes)
-    inside = space.lattice.within(before, after)
-    allowed = inside & (before[:, None] != after[None, :])
-    if n_devices > 1:
-        allowed &= space.fits(1, before[:, None], after[None, :])
-    row_at, column_at = ledger.diagonal
-    here = np.flatnonzero(np.isin(row_at, rows))
-    place = np.full(len(ledger.rows), -1)
-    place[rows] = np.arange(len(rows))
-    empty_at = place[row_at[here]] * len(after) + column_at[here]
-    allowed.reshape(-1)[empty_at] = True
-    nothing, everything = 0, len(space.lattice) - 1
-    allowed &= (space.allowed[0, before] & ((before == nothing) | space.fits(0, nothing, before)))[:, None]
-    if n_devices > 1:
-        allowed &= space.allowed[1, after]
-    if n_devices > 2:
-        allowed &= (after == everything) | space.fits(2, after, everything)
-    return Block(
-        rows=slice(None) if len(rows) == len(ledger.rows) and np.array_equal(rows, np.arange(len(rows))) else rows,
-        shape=(len(rows), len(after)),
-        empty_at=empty_at,
-        empty=len(ledger.rows) + len(after) + here,
-        penalty=np.where(allowed, 0.0, np.inf),
-    )
+    lowest = scores[scores.argmin()]
+    if not np.isfinite(lowest):
+        return []
+    equal = np.flatnonzero(scores <= lowest + abs(lowest) * ROUNDING)
+    if weighed.goal.bottleneck_per_s > 0 and len(equal) > 1:
+        equal = weighed.fastest(block, equal)
+    first = weighed.first(block, equal)
+    plans = [weighed.plan(block, first)]
+    if n > 1:
+        cells = np.argpartition(scores, n - 1)[:n] if n < len(scores) else np.arange(len(scores))
+        plans += [weighed.plan(block, int(cell)) for cell in cells if cell != first and np.isfinite(scores[cell])]
+    return plans

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.metrics import profile_source
+from twin.places import link_names
 from twin.units import mbps_from_bps, megabytes_from_bytes, ms_from_s
-from twin.wording import UNKNOWN, milliseconds, number
+from twin.wording import UNKNOWN, given, milliseconds, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ DEVICE_HEADER = (
     "profile",
     "threads",
     "whole model, ms",
-    "load",
+    "load factor",
     "slots",
     "idle, W",
     "compute, W",
@@ -79,14 +80,14 @@ def _device(world: World, position: int) -> Row:
         milliseconds(whole_s),
         _range(world.loads[position].slowdown, 1.0),
         str(device.slots),
-        *(number(watts) for watts in states),
+        *(given(watts) for watts in states),
     ]
 
 
 def _link(world: World, position: int) -> Row:
     trace, link = world.links[position], world.problem.continuum.links[position]
     return [
-        world.problem.continuum.link_name(position),
+        link_names(world)[position],
         trace.name,
         trace.source,
         link.duplex,
@@ -98,7 +99,7 @@ def _link(world: World, position: int) -> Row:
 
 def _range(steps: Steps, factor: float) -> str:
     """Smallest to largest value of a function of time."""
-    low, high = (number(value * factor) for value in (min(steps.values), max(steps.values)))
+    low, high = (given(value * factor) for value in (min(steps.values), max(steps.values)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -116,15 +117,15 @@ def _workload(world: World) -> str:
     work = world.workload
     if work.kind == "closed":
         clients = f"{work.clients} client{'s' if work.clients != 1 else ''}"
-        text = f"closed loop of {clients}, think time {number(work.think_time_s)} s"
+        text = f"closed loop of {clients}, think time {given(work.think_time_s)} s"
     elif work.kind == "replay":
         text = f"replay of {0 if work.times_s is None else len(work.times_s)} arrival times"
     else:
-        text = f"{work.kind}, {number(work.rate_rps)} requests per second"
+        text = f"{work.kind}, {given(work.rate_rps)} requests per second"
     ends = [f"{work.requests} requests"] if work.requests is not None else []
-    ends += [f"{number(work.duration_s)} s"] if work.duration_s is not None else []
+    ends += [f"{given(work.duration_s)} s"] if work.duration_s is not None else []
     text += f", until {' or '.join(ends)}" if ends else ""
-    warm_up = [f"{number(work.warm_up_s)} s"] if work.warm_up_s else []
+    warm_up = [f"{given(work.warm_up_s)} s"] if work.warm_up_s else []
     warm_up += [f"{work.warm_up_requests} requests"] if work.warm_up_requests else []
     return f"{text}; warm-up of {' and '.join(warm_up) if warm_up else 'nothing'} is not counted"
 
@@ -133,25 +134,25 @@ def _objective(summary: Summary) -> str:
     objective = summary.objective
     terms = []
     if objective.latency:
-        terms.append(f"{number(objective.latency)} × latency / {milliseconds(objective.latency_ref_s)} ms")  # noqa: RUF001 - times
+        terms.append(f"{given(objective.latency)} × latency / {milliseconds(objective.latency_ref_s)} ms")  # noqa: RUF001 - times
     if objective.energy:
-        terms.append(f"{number(objective.energy)} × energy / {number(objective.energy_ref_j)} J")  # noqa: RUF001 - times
+        terms.append(f"{given(objective.energy)} × energy / {number(objective.energy_ref_j)} J")  # noqa: RUF001 - times
     text = f"score = {' + '.join(terms) or '0'}, the lower the better; boundary {objective.boundary}"
     if objective.deadline_s is not None:
-        text += f"; deadline {milliseconds(objective.deadline_s)} ms"
+        text += f"; deadline {given(ms_from_s(objective.deadline_s))} ms"
     return text
 
 
 def _control(world: World) -> str:
     if world.control.every_requests is not None:
         return f"a decision before every {world.control.every_requests} arrivals"
-    return f"a decision every {number(world.control.every_s)} s"
+    return f"a decision every {given(world.control.every_s)} s"
 
 
 def _switch_cost(world: World) -> str:
     cost = world.problem.switch
-    parts = [f"{milliseconds(cost.downtime_s)} ms of downtime"] if cost.downtime_s else []
-    parts += [f"{number(cost.energy_j)} J per device that gains layers"] if cost.energy_j else []
+    parts = [f"{given(ms_from_s(cost.downtime_s))} ms of downtime"] if cost.downtime_s else []
+    parts += [f"{given(cost.energy_j)} J per device that gains layers"] if cost.energy_j else []
     if cost.weights_from is not None:
         parts.append(f"weights come from {world.problem.continuum.names[cost.weights_from]} over the links")
     return ", ".join(parts) or "none: every device holds all weights"
@@ -159,14 +160,14 @@ def _switch_cost(world: World) -> str:
 
 def _fault(world: World, fault: Fault) -> str:
     continuum = world.problem.continuum
-    target = continuum.link_name(fault.target) if fault.kind == "link_down" else continuum.names[fault.target]
+    target = link_names(world)[fault.target] if fault.kind == "link_down" else continuum.names[fault.target]
     what = {
         "link_down": "down",
         "device_down": "down",
-        "device_slow": f"slower by {number(fault.slowdown)}",
+        "device_slow": f"slower by {given(fault.slowdown)}",
         "meter_gone": "without its meter",
     }[fault.kind]
-    return f"{target} {what} from {number(fault.start_s)} to {number(fault.end_s)} s"
+    return f"{target} {what} from {given(fault.start_s)} to {given(fault.end_s)} s"
 
 
 def _noise(world: World) -> str:

@@ -22,26 +22,19 @@ def headline(summary: Summary) -> str:
     first = summary.policies[0]
     best = min(contenders, key=lambda policy: _merit(policy, contenders))
     if best is first or not first.answered:
-        return _first_is_best(summary, contenders) if best is first else f"Only {_facts(summary, best)}"
-    judged = "score" if _all_scored(contenders) else "latency"
-    difference = summary.against_first(best, judged)
-    return (
-        f"{_facts(summary, best)}, against {_amounts(summary, first)} of `{first.label}`: "
-        f"{_quantity(judged)} {change(difference)}{_doubt(difference, summary)}"
-    )
+        return _first_is_best(summary, contenders) if best is first else _alone(summary, best)
+    return f"`{best.label}` does best: {_amounts(summary, best, first)}. {_judgement(summary, best, contenders)}"
 
 
 def _first_is_best(summary: Summary, contenders: list[PolicySummary]) -> str:
     first = summary.policies[0]
     others = [policy for policy in contenders if policy is not first]
     if not others:
-        return f"{_facts(summary, first)}; there is no other policy to compare it with."
-    judged = "score" if _all_scored(contenders) else "latency"
+        return f"{_alone(summary, first)} There is no other policy to compare it with."
     nearest = min(others, key=lambda policy: _merit(policy, contenders))
-    difference = summary.against_first(nearest, judged)
     return (
-        f"{_facts(summary, first)}, and no other policy does better; "
-        f"the nearest is `{nearest.label}`: {_quantity(judged)} {change(difference)}{_doubt(difference, summary)}"
+        f"No policy does better than `{first.label}`: {_amounts(summary, first, nearest)}, the nearest. "
+        f"{_judgement(summary, nearest, contenders)}"
     )
 
 
@@ -55,20 +48,33 @@ def _merit(policy: PolicySummary, contenders: list[PolicySummary]) -> float:
     return float("inf") if value is None else value
 
 
-def _quantity(judged: str) -> str:
-    return "score" if judged == "score" else "mean latency"
-
-
-def _facts(summary: Summary, policy: PolicySummary) -> str:
-    return f"`{policy.label}` answers in {_amounts(summary, policy)}"
-
-
-def _amounts(summary: Summary, policy: PolicySummary) -> str:
-    text = f"{milliseconds(policy.latency_s('mean').mean)} ms on average"
+def _alone(summary: Summary, policy: PolicySummary) -> str:
+    """What one policy takes."""
+    text = f"`{policy.label}` answers in {milliseconds(policy.latency_s('mean').mean)} ms on average"
     joules = policy.energy_j(summary.objective.boundary).mean
-    if joules is not None:
-        text += f" for {number(joules)} J per request ({summary.objective.boundary})"
+    return (
+        f"{text}." if joules is None else f"{text}, for {number(joules)} J per request ({summary.objective.boundary})."
+    )
+
+
+def _amounts(summary: Summary, policy: PolicySummary, other: PolicySummary) -> str:
+    """What one policy takes against what another does; energy where it is known and counts."""
+    ours, theirs = (milliseconds(x.latency_s("mean").mean) for x in (policy, other))
+    text = f"{ours} ms on average against {theirs} ms with `{other.label}`"
+    boundary = summary.objective.boundary
+    joules = [x.energy_j(boundary).mean for x in (policy, other)]
+    if summary.objective.energy and None not in joules:
+        text += f", {number(joules[0])} J per request against {number(joules[1])} J ({boundary} energy)"
     return text
+
+
+def _judgement(summary: Summary, policy: PolicySummary, contenders: list[PolicySummary]) -> str:
+    """A policy against the first by what was judged."""
+    scored = _all_scored(contenders)
+    difference = summary.against_first(policy, "score" if scored else "latency")
+    what = "the scenario's score" if scored else "mean latency"
+    pair = f"`{policy.label}` - `{summary.policies[0].label}`"
+    return f"By {what}, {pair} is {change(difference)}{_doubt(difference, summary)}"
 
 
 def _doubt(difference: Paired, summary: Summary) -> str:

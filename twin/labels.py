@@ -102,8 +102,7 @@ class Search:
             return np.asarray(late | (goal.bottleneck_per_s * values[:, LOADS] > self.limit))
         energy_j = values[:, ENERGY] + (goal.idle_w * goal.idle_per_latency * latency_s if goal.idle_w > 0 else 0.0)
         if self.known is not None:
-            least_j = np.nan_to_num(energy_j + ahead)
-            return np.asarray(late | self.known.beats(least_s * (1 - _SLACK), least_j - np.abs(least_j) * _SLACK))
+            return np.asarray(late | self.known.beats(least_s, energy_j + ahead))
         score = goal.latency_per_s * latency_s + goal.energy_per_j * energy_j + ahead
         return np.asarray(late | (score > self.limit))
 

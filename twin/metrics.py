@@ -33,6 +33,8 @@ __all__ = ["Summary", "profile_source", "replication_of", "summarise"]
 _PERCENTILES = (50, 95, 99)
 _P99_NEEDS = 100
 """Answers below which the 99th percentile is hardly more than the largest value."""
+_UNSTEADY = 0.3
+"""Standard deviation of the logarithm of a stage's time above which one time in ten is off by a factor of 1.6."""
 _KEEPS_UP = 0.9
 """Share of the offered rate below which a policy is said not to keep up: a backlog of a tenth of the run."""
 
@@ -196,6 +198,9 @@ def _notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
         notes.append(
             f"No spread of stage times was measured for {_listed(world.without_dispersion)}: none is simulated."
         )
+    unsteady = [n for n, sigma in zip(names, world.dispersion.tolist(), strict=True) if sigma > _UNSTEADY]
+    if unsteady:
+        notes.append(f"The stage times of {_listed(unsteady)} were measured on an unsteady machine; so they vary here.")
     if len(policies[0].figures) < 2:
         notes.append("There is one replication, so no interval can be given; set `replications: 5` or more.")
     return notes

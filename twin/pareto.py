@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.cost import predict
-from twin.enumeration import MAX_DEVICES, Weighed
+from twin.enumeration import Weighed
 from twin.front import Front, front_of
 from twin.goals import Plan, plan_of
 from twin.labels import front_partitions
+from twin.plans import MAX_DEVICES
 from twin.relaxed import least_energy, least_latency, trade_offs
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _weigh_all(problem: Problem, situation: Situation, goal: Goal) -> list[Plan]
     """The front where all plans can be weighed at once."""
     weighed = Weighed(problem, situation, goal)
     plans: list[Plan] = []
-    for block in weighed.blocks():
+    for block in weighed.table.blocks():
         latency_s, energy_j = weighed.points(block)
         plans += [weighed.plan(block, int(cell)) for cell in front_of(latency_s.reshape(-1), energy_j.reshape(-1))]
     return plans
@@ -47,7 +48,7 @@ def _weigh_rows(problem: Problem, situation: Situation, goal: Goal) -> list[Plan
     for start in range(0, len(order), _CHUNK):
         rows = order[start : start + _CHUNK]
         rows = rows[~known.beats(latency_s[rows], energy_j[rows])]
-        for block in weighed.blocks(rows):
+        for block in weighed.table.blocks(rows):
             block_latency_s, block_energy_j = (x.reshape(-1) for x in weighed.points(block))
             open_cells = np.flatnonzero(np.isfinite(block_latency_s) & ~known.beats(block_latency_s, block_energy_j))
             found = open_cells[front_of(block_latency_s[open_cells], block_energy_j[open_cells])]

@@ -146,10 +146,10 @@ def _stored(values: np.ndarray, column: Column) -> pa.Array:
 
 def _restored(chunks: pa.ChunkedArray, column: Column) -> np.ndarray:
     """The numbers as they were before they went to the file."""
-    import pyarrow as pa  # noqa: PLC0415 - slow to import
-
     if column.codes is None:
         return np.asarray(chunks.to_numpy(zero_copy_only=False), dtype=column.dtype)
-    joined = chunks.cast(pa.string()).combine_chunks().dictionary_encode()
-    codes = np.array([column.codes[name.upper()] for name in joined.dictionary.to_pylist()], dtype=column.dtype)
-    return codes[joined.indices.to_numpy()] if len(joined) else np.empty(0, dtype=column.dtype)
+    parts = [np.empty(0, dtype=column.dtype)]
+    for chunk in chunks.dictionary_encode().chunks:
+        codes = np.array([column.codes[name.upper()] for name in chunk.dictionary.to_pylist()], dtype=column.dtype)
+        parts.append(codes[chunk.indices.to_numpy()])
+    return np.concatenate(parts)

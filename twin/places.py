@@ -16,8 +16,14 @@ def place_names(world: World) -> list[str]:
     names = list(continuum.names)
     for link in continuum.links:
         a, b = continuum.names[link.a], continuum.names[link.b]
-        names += [f"{a} to {b}", f"{b} to {a}"]
+        names += [f"{a} → {b}", f"{b} → {a}"]
     return names
+
+
+def link_names(world: World) -> list[str]:
+    """Names of the links, such as `pi ↔ laptop`."""
+    names = world.problem.continuum.names
+    return [f"{names[link.a]} ↔ {names[link.b]}" for link in world.problem.continuum.links]
 
 
 def mean_rate_bps(world: World, link: int, direction: int, edges_s: np.ndarray) -> np.ndarray:

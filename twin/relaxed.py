@@ -79,7 +79,7 @@ def _row_loads_s(weighed: Weighed) -> np.ndarray:
     """The least that the most loaded station of a plan can bear, by D0, shape [R]."""
     ledger, values = weighed.table.ledger, weighed.values
     n_rows = len(ledger.rows)
-    by_row = values[ledger.row_stations, :n_rows].max(axis=0, initial=0.0)
+    by_row: np.ndarray = values[ledger.row_stations, :n_rows].max(axis=0, initial=0.0)
     rows, _ = ledger.diagonal
     empty = values[STATIONS:, n_rows + len(ledger.columns) :].max(axis=0, initial=0.0)
     by_row[rows] = np.minimum(by_row[rows], empty)

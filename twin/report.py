@@ -9,7 +9,7 @@ from twin.figures import pictures
 from twin.headline import headline
 from twin.partition import Partition
 from twin.runfolder import write_text
-from twin.wording import LEVEL, change, comparison, milliseconds, number, setting, share, with_interval
+from twin.wording import LEVEL, change, comparison, milliseconds, number, per_run, share, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +65,6 @@ def render(world: World, results: Sequence[RunResult], summary: Summary) -> str:
     )
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        setting=setting(summary),
         headline=headline(summary).split("`"),
         level=LEVEL,
         header=_header(summary),
@@ -78,23 +77,33 @@ def render(world: World, results: Sequence[RunResult], summary: Summary) -> str:
         links=facts.link_rows(world),
         scenario=facts.scenario_rows(world, results, summary),
         decisions=[_decisions(world, result) for result in results],
-        versions=provenance.versions(),
+        versions={name: version for name, version in provenance.versions().items() if version},
         code=provenance.code(),
     )
 
 
 def _header(summary: Summary) -> list[list[tuple[str, int]]]:
     """Two rows of column heads, each with the number of columns that it spans."""
-    latency = ["n", "mean", "p50", "p95", "p99", "late, %", "lost, %"]
+    latency = ["n", "mean", "p50", "p95", "p99", *(f"{name}, %" for name in _misses(summary))]
     energy = ["total", *summary.devices]
-    rest = ["throughput, req/s", "switches per run", "score"]
+    rest = ["req/s", "switches per run", "score"]
     groups = [
         ("", 1),
         ("end-to-end latency, ms", len(latency)),
-        (f"energy, J per completed request ({summary.objective.boundary})", len(energy)),
+        (f"{summary.objective.boundary} energy, J per completed request", len(energy)),
         ("", len(rest)),
     ]
     return [groups, [(name, 1) for name in ("policy", *latency, *energy, *rest)]]
+
+
+def _misses(summary: Summary) -> dict[str, tuple[str, ...]]:
+    """Columns of requests that missed, and the ends that count in each; those that cannot occur are left out."""
+    misses: dict[str, tuple[str, ...]] = {}
+    if summary.objective.deadline_s is not None:
+        misses["late"] = ("late",)
+    if any(policy.requests["arrived"] > policy.answered for policy in summary.policies):
+        misses["lost"] = ("dropped", "failed")
+    return misses
 
 
 def _row(summary: Summary, policy: PolicySummary) -> list[str]:
@@ -102,13 +111,15 @@ def _row(summary: Summary, policy: PolicySummary) -> list[str]:
     return [
         policy.label,
         str(policy.answered),
-        *(with_interval(policy.latency_s(name), as_ms=True) for name in ("mean", "p50", "p95", "p99")),
-        share(requests["late"], requests["arrived"]),
-        share(requests["dropped"] + requests["failed"], requests["arrived"]),
+        with_interval(policy.latency_s("mean"), as_ms=True),
+        milliseconds(policy.latency_s("p50").mean),
+        with_interval(policy.latency_s("p95"), as_ms=True),
+        milliseconds(policy.latency_s("p99").mean),
+        *(share(sum(requests[end] for end in ends), requests["arrived"]) for ends in _misses(summary).values()),
         with_interval(policy.energy_j(boundary)),
-        *(with_interval(policy.energy_j(boundary, device)) for device in range(len(summary.devices))),
+        *(number(policy.energy_j(boundary, device).mean) for device in range(len(summary.devices))),
         number(policy.throughput_rps.mean),
-        number(policy.switches / max(summary.replications, 1), 2),
+        per_run(policy, summary.replications),
         with_interval(policy.score),
     ]
 
@@ -133,6 +144,9 @@ def _verdict(relative: Interval) -> str:
 def _decisions(world: World, result: RunResult) -> Decisions:
     """The plan that a policy began with and the changes; the first and last ones where there are many."""
     chosen = [entry for entry in result.decisions if entry["switched"] or entry["tick"] == 0]
+    switches = sum(bool(entry["switched"]) for entry in chosen)
+    if switches == 0 and all(entry["partition"] == chosen[0]["partition"] for entry in chosen):
+        chosen = [{**entry, "replication": "all"} for entry in chosen[:1]]
     half = _ENTRIES_SHOWN // 2
     shown = chosen if len(chosen) <= _ENTRIES_SHOWN else [*chosen[:half], *chosen[-half:]]
     names = world.problem.continuum.names
@@ -145,7 +159,6 @@ def _decisions(world: World, result: RunResult) -> Decisions:
         ]
         for entry in shown
     ]
-    switches = sum(bool(entry["switched"]) for entry in chosen)
     title = f"{switches} switch{'es' if switches != 1 else ''} in {len(result.decisions)} decisions"
     if len(shown) < len(chosen):
         title += f"; the first and last {half} of {len(chosen)} plans are shown"

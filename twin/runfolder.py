@@ -172,7 +172,8 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.exists():
+            temporary.unlink()
         raise RunFolderError(
             f"{path}: cannot be written ({error.strerror}); give another folder with --out, or free some space"
         ) from error

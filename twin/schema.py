@@ -34,12 +34,7 @@ class _Strict(BaseModel):
     """Unknown keys, texts in place of numbers, NaN and infinities are errors."""
 
     model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        populate_by_name=False,
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
@@ -69,6 +64,8 @@ class DeviceModel(_Strict):
     """Power states; without them no energy is known of this device."""
     load: Load = 1.0
     """Factor by which work takes longer than in the profile, or the name or path of a load trace."""
+    start_s: NonNegative = 0.0
+    """Time in a load trace at which the run starts, in seconds."""
     after_end: AfterEnd = "hold"
     """What a load trace does past its end."""
     memory_bytes: Positive | None = None
@@ -100,6 +97,8 @@ class LinkModel(_Strict):
     """Constant goodput towards the edge, in bits per second."""
     rtt_s: NonNegative | None = None
     """Round-trip time in seconds; for constant rates and for formats that hold none."""
+    start_s: NonNegative = 0.0
+    """Time in the trace at which the run starts, in seconds."""
     after_end: AfterEnd = "hold"
     """What the trace does past its end: hold its last values, start again, or fail."""
     duplex: Literal["full", "half"] = "full"

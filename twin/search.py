@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from twin.cost import predict
-from twin.enumeration import MAX_DEVICES, Weighed, best_plans, is_small
+from twin.enumeration import Weighed, best_plans
 from twin.errors import InfeasibleError
 from twin.goals import Aim, Goal, Plan, References, check_energy, goal_of, objective_of, plan_of
 from twin.labels import least_partition
 from twin.pareto import front_plans
+from twin.plans import MAX_DEVICES, is_small
 from twin.problem import Objective
 from twin.relaxed import least_latency, relax, row_bounds
 from twin.space import nominal, situation_of
@@ -110,16 +111,14 @@ def candidates(
     """
     goal = _goal(problem, objective)
     situation = situation_of(problem, conditions, available, link_up)
-    first = _solve(problem, situation, goal, 1)
-    if not first:
+    found = _solve(problem, situation, goal, n)
+    if not found:
         return _nearest(problem, situation, goal, n)
-    widest = _solve(problem, situation, goal.most_throughput(), 1)
-    others = _solve(problem, situation, goal, n) if n > 1 else []
-    others = [plan for plan in others if plan.partition != first[0].partition]
-    plans = {plan.partition: plan for plan in first + others[: n - 1]}
-    for plan in widest:
-        plans.setdefault(plan.partition, _plan(problem, situation, goal, plan.partition))
-    return sorted(plans.values(), key=lambda plan: plan.score)
+    plans = {plan.partition: plan for plan in found}
+    if goal.bottleneck_per_s == 0:
+        for plan in _solve(problem, situation, goal.most_throughput(), 1):
+            plans.setdefault(plan.partition, _plan(problem, situation, goal, plan.partition))
+    return sorted(plans.values(), key=lambda plan: max(plan.score, found[0].score))
 
 
 def pareto(
@@ -268,7 +267,7 @@ def _nearest(problem: Problem, situation: Situation, goal: Goal, n: int) -> list
     if not found:
         raise InfeasibleError(
             f"{problem.graph.model}: no partition keeps every stage within its device's memory and every pinned layer "
-            "in its place; raise devices.*.memory or pin fewer layers"
+            "in its place; raise devices.*.memory_bytes or pin fewer layers"
         )
     return [replace(_plan(problem, situation, goal, plan.partition), feasible=False) for plan in found]
 

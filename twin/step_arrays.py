@@ -50,9 +50,7 @@ def finish_many(tables: StepTables, starts_s: Floats, amounts: ArrayLike) -> Flo
     Raises:
         ValueError: An amount is negative or not a number.
     """
-    starts_s, needs = np.broadcast_arrays(starts_s, np.asarray(amounts, dtype=np.float64))
-    if needs.size and not needs.min() >= 0.0:
-        raise ValueError(f"an amount of work must be a number >= 0, not {needs.min()}")
+    starts_s, needs = np.broadcast_arrays(starts_s, _checked_amounts(amounts))
     arrays = tables.arrays
     local_s, _ = _folded(tables, starts_s)
     piece = _piece_at(tables, local_s)
@@ -64,6 +62,47 @@ def finish_many(tables: StepTables, starts_s: Floats, amounts: ArrayLike) -> Flo
     if late.any():
         times_s[late] = _finish_later(tables, starts_s[late], local_s[late], piece[late], needs[late])
     return times_s
+
+
+def inverse_many(tables: StepTables, amounts: ArrayLike) -> Floats:
+    """Smallest time at which each amount has been delivered since 0; infinite if that never happens.
+
+    The same answers as `finish_many` from 0, but from sums counted from 0: several times as fast, and no more exact
+    than the amounts themselves.
+
+    Raises:
+        ValueError: An amount is negative or not a number.
+    """
+    needs = _checked_amounts(amounts)
+    arrays, last = tables.arrays, len(tables.rates) - 1
+    offset_s: Floats | float = 0.0
+    inside = needs
+    wrapped = np.zeros(needs.shape, dtype=bool)
+    if tables.period_s:
+        more = needs - arrays.high[-1]
+        wrapped = more > 0.0
+        turns = np.where(wrapped, np.ceil(more / tables.loop_amount), 0.0)
+        offset_s = turns * tables.period_s
+        inside = np.where(wrapped, more - (turns - 1.0) * tables.loop_amount + arrays.high[tables.loop_first], needs)
+    piece = np.clip(np.searchsorted(arrays.high, inside, side="left") - 1, 0, last)
+    left = (inside - arrays.high[piece]) - arrays.low[piece]
+    rates = arrays.rates[piece]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times_s = np.asarray(offset_s + np.minimum(arrays.knots_s[piece] + left / rates, arrays.ends_s[piece]))
+    odd = (left <= RELATIVE_TOLERANCE * needs) | (rates == 0.0)
+    if odd.any():
+        whole_s = np.broadcast_to(offset_s, needs.shape)[odd]
+        never = (rates[odd] == 0.0) & (left[odd] > RELATIVE_TOLERANCE * needs[odd])
+        early_s = _before_outage(tables, whole_s, piece[odd], left[odd], wrapped[odd])
+        times_s[odd] = np.where(never, np.inf, np.where(needs[odd] == 0.0, 0.0, early_s))
+    return times_s
+
+
+def _checked_amounts(amounts: ArrayLike) -> Floats:
+    needs = np.asarray(amounts, dtype=np.float64)
+    if needs.size and not needs.min() >= 0.0:
+        raise ValueError(f"an amount of work must be a number >= 0, not {needs.min()}")
+    return needs
 
 
 def _finish_later(tables: StepTables, starts_s: Floats, local_s: Floats, piece: Ints, amounts: Floats) -> Floats:

@@ -142,16 +142,12 @@ class Steps:
         During an outage C(t) stands still, so that the inverse of C(t) may lie before t: a caller that maps
         arrivals through C takes the later of the two. The result carries the rounding of the amount given.
         """
-        return self.finish_many(0.0, amounts)
+        return self._reached(step_arrays.inverse_many(self._integrable(), amounts), np.zeros(()))
 
     def finish_many(self, starts_s: ArrayLike, amounts: ArrayLike) -> NDArray[np.float64]:
         """Like `finish`, for arrays that broadcast against each other; each job as if it were alone."""
         given_s = self._all_inside(starts_s)
-        times_s = step_arrays.finish_many(self._integrable(), given_s, amounts)
-        if self.after_end == "error" and (never := np.isinf(times_s)).any():
-            first_s = np.broadcast_to(given_s, times_s.shape)[never].min()
-            raise self._ended(f"cannot finish work that starts at {first_s:g} s")
-        return times_s
+        return self._reached(step_arrays.finish_many(self._integrable(), given_s, amounts), given_s)
 
     def masked(self, start_s: float, end_s: float = math.inf) -> Steps:
         """Return the function with the value zero in the window [start_s, end_s); a loop is cut just there."""
@@ -208,6 +204,9 @@ class Steps:
 
     def _fold(self, t_s: float) -> float:
         """Time within the pieces that stands for a time outside them."""
+        tables = self.tables
+        if tables.period_s and 0.0 <= t_s < math.inf:
+            return min(tables.loop_from_s + (t_s - tables.loop_from_s) % tables.period_s, tables.limit_s)
         if not t_s >= 0.0:
             raise ValueError(f"{self.name}: time {t_s} s lies before 0")
         return self._turn(t_s)[1]
@@ -223,6 +222,12 @@ class Steps:
             return math.inf, tables.loop_from_s
         turns, rest_s = divmod(t_s - tables.loop_from_s, tables.period_s)
         return turns, min(tables.loop_from_s + rest_s, tables.limit_s)
+
+    def _reached(self, times_s: NDArray[np.float64], starts_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.after_end == "error" and (never := np.isinf(times_s)).any():
+            first_s = np.broadcast_to(starts_s, times_s.shape)[never].min()
+            raise self._ended(f"cannot finish work that starts at {first_s:g} s")
+        return times_s
 
     def _all_inside(self, t_s: ArrayLike) -> NDArray[np.float64]:
         times_s = step_arrays.checked_times(t_s, self.name)

@@ -9,7 +9,18 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from twin.wording import LEVEL, change, comparison, layer_times, milliseconds, number, setting, share, with_interval
+from twin.wording import (
+    LEVEL,
+    change,
+    comparison,
+    layer_times,
+    milliseconds,
+    number,
+    per_run,
+    setting,
+    share,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,12 +107,8 @@ def _device(summary: Summary, device: int) -> Column:
 def _rest(summary: Summary) -> list[Column]:
     return [
         ("\nreq/s", lambda policy: number(policy.throughput_rps.mean)),
-        ("switches\nper run", lambda policy: _per_run(policy, summary.replications)),
+        ("switches\nper run", lambda policy: per_run(policy, summary.replications)),
     ]
-
-
-def _per_run(policy: PolicySummary, replications: int) -> str:
-    return f"{policy.switches / replications:.1f}".removesuffix(".0") if replications else "0"
 
 
 def _lost(policy: PolicySummary) -> int:

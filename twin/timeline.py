@@ -156,12 +156,13 @@ def _queues(world: World, spans: Spans) -> Iterator[Event]:
 def _rates(world: World, end_s: float) -> Iterator[Event]:
     """Mean rate of each link direction by the second, where it changes."""
     edges_s = np.arange(0.0, end_s + _RATE_STEP_S, _RATE_STEP_S)
+    names = place_names(world)[world.problem.n_devices :]
     for link in range(len(world.links)):
-        for direction, word in ((UP, "up"), (DOWN, "down")):
+        for direction in (UP, DOWN):
             rates_bps = mean_rate_bps(world, link, direction, edges_s)
             changed = np.flatnonzero((np.diff(rates_bps, prepend=np.nan) != 0) & np.isfinite(rates_bps))
             for t_s, rate_bps in zip(edges_s[changed].tolist(), rates_bps[changed].tolist(), strict=True):
-                name = f"rate: {world.problem.continuum.link_name(link)} {word}"
+                name = f"rate: {names[2 * link + direction]}"
                 yield _counter(name, _LINKS, t_s, {"Mbit/s": mbps_from_bps(rate_bps)})
 
 

@@ -6,6 +6,7 @@ Inside the project everything is SI: seconds, bytes, bits per second, watts, jou
 
 BITS_PER_BYTE = 8
 _MEGA = 1e6
+_KILO = 1e3
 _MILLI = 1e-3
 
 
@@ -27,6 +28,11 @@ def bps_from_mbps(rate_mbps: float) -> float:
 def mbps_from_bps(rate_bps: float) -> float:
     """Convert bit/s to Mbit/s."""
     return rate_bps / _MEGA
+
+
+def kilobytes_from_bytes(size_bytes: float) -> float:
+    """Convert bytes to kB (10^3 bytes)."""
+    return size_bytes / _KILO
 
 
 def megabytes_from_bytes(size_bytes: float) -> float:

@@ -26,6 +26,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def given(value: float | None) -> str:
+    """A number that somebody chose, with no more digits than it needs; a dash for None."""
+    return UNKNOWN if value is None else f"{value:.4g}"
+
+
 def milliseconds(value_s: float | None) -> str:
     """A time in ms, without its unit."""
     return number(None if value_s is None else ms_from_s(value_s))
@@ -44,15 +49,25 @@ def share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f}" if whole else UNKNOWN
 
 
+def per_run(policy: PolicySummary, replications: int) -> str:
+    """Switches per replication."""
+    return f"{policy.switches / replications:.1f}".removesuffix(".0") if replications else UNKNOWN
+
+
+def percent(value: float) -> str:
+    """A signed share in percent without the sign %, with one decimal up to 100 %."""
+    return f"{100 * value:+.1f}" if abs(value) < 1 else f"{100 * value:+.0f}"
+
+
 def change(x: Paired) -> str:
     """A paired difference, such as `-12.3 % [-15.0, -9.1], better in 5 of 5`; a dash where there is none."""
     if x.relative.mean is None:
         return UNKNOWN
     if x.equal == x.n:
         return f"the same in {x.n} of {x.n}"
-    text = f"{x.relative.mean:+.1%}".replace("%", " %")
+    text = f"{percent(x.relative.mean)} %"
     if x.relative.low is not None and x.relative.high is not None:
-        text += f" [{100 * x.relative.low:+.1f}, {100 * x.relative.high:+.1f}]"
+        text += f" [{percent(x.relative.low)}, {percent(x.relative.high)}]"
     return f"{text}, better in {x.better} of {x.n}"
 
 

@@ -120,5 +120,5 @@ _FORMULAS: dict[str, Callable[[Call], float]] = {
     **dict.fromkeys(("SiLU", "silu", "GELU", "gelu"), _per_element(5)),
     **dict.fromkeys(("add", "add_", "iadd", "sub", "sub_", "isub"), _per_element(1)),
     **dict.fromkeys(("mul", "mul_", "imul", "truediv", "div", "div_", "itruediv"), _per_element(1)),
-    **dict.fromkeys(("cat", "stack", "reshape", "flatten", "contiguous", "clone"), _per_element(0)),
+    **dict.fromkeys(("cat", "stack", "reshape", "flatten", "Flatten", "contiguous", "clone"), _per_element(0)),
 }

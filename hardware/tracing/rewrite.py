@@ -7,8 +7,10 @@ A cut hands on copies, so what one layer does to memory must not be what another
 * A node that modifies p in place returns p, so whoever reads p after it, in the order of execution, is made to
   read the node. What is left reads p before it is modified.
 * It stays in place only if nobody else can see the storage: every look at the storage taken before has one
-  reader, the next in the chain from the node that wrote it to the modifying node, and the writer is neither the
-  input nor a weight. The whole chain becomes one layer (see `fold`), so no cut separates them.
+  reader, the next in the chain from the node that wrote it to the modifying node, and the writer is an operation
+  that computes something. Not the input, not a weight, and no reshape that had to copy: it copies because of how its
+  argument lay in memory, and would look at it instead once the argument has been sent. The whole chain becomes one
+  layer (see `fold`), so no cut separates them.
 * Otherwise it is replaced by its out-of-place form, which writes the same values to new storage; every reader then
   sees what it saw in the whole model, whatever the order in which the stages run.
 * A look at the storage that is taken before the modification and read after it cannot be kept apart from it: refused.
@@ -97,7 +99,8 @@ def _settle_in_place(module: fx.GraphModule) -> None:
         root = _root(node)
         looks = [x for x in module.graph.nodes if order[x] < order[node] and _root(x) is root]
         _check_not_read_later(node, looks, order)
-        if facts(root).kind is not Kind.COMPUTE or any(len(look.users) > 1 for look in looks):
+        owns_storage = facts(root).kind is Kind.COMPUTE and facts(root).flops > 0
+        if not owns_storage or any(len(look.users) > 1 for look in looks):
             _make_out_of_place(module, node)
 
 

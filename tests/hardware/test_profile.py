@@ -245,6 +245,15 @@ def test_an_unsteady_machine_is_warned_of_on_stderr(tmp_path, capsys, monkeypatc
     assert "warning: alexnet: the load average was 3.50 per core" in capsys.readouterr().err
 
 
+def test_the_load_that_the_first_model_makes_is_not_held_against_the_second(tmp_path, monkeypatch, tiny_models):
+    loads = iter([0.1, *[1.9] * 9])
+    monkeypatch.setattr(host, "load_average", lambda: next(loads))
+    main([*command(tmp_path), "--model", "alexnet", "--model", "vgg16"])
+    for name in ("alexnet", "vgg16"):
+        provenance = load_profile(tmp_path / "profiles" / "toy" / f"{name}.json").provenance
+        assert (provenance["load_average_before"], provenance["load_average_after"]) == (0.1, 1.9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -271,9 +280,13 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path, tiny_models):
 
 
 @pytest.mark.slow
-def test_a_known_model_on_this_machine():
-    done = profile_model(build_model("alexnet"), "alexnet", Settings("here", threads=1, repeats=30))
-    # Wide, because the machine that runs the tests need not be quiet.
-    assert 0.4 < done.additivity < 2.5
-    assert sum(layer.median_s for layer in done.layers) == pytest.approx(done.whole_model.median_s, rel=0.6)
+@pytest.mark.parametrize("name", ["alexnet", "mobilenet_v2"])
+def test_a_known_model_on_this_machine(name):
+    done = profile_model(build_model(name), name, Settings("here", threads=1, repeats=30))
+    # Of the fastest times, and wide: on a busy machine a long call is interrupted every time and a short one seldom,
+    # so the medians need not agree there.
+    layers_s = np.array([layer.p05_s for layer in done.layers])
+    assert 0.3 < layers_s.sum() / done.whole_model.p05_s < 3.0
+    for stage in done.stages:
+        assert 0.3 < layers_s[stage.start : stage.stop].sum() / stage.time.p05_s < 3.0
     assert done.dispersion is not None

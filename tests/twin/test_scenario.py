@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from worlds import LAYER_TIME_S, make_profile, tiny_project, tiny_scenario, write_scenario, write_trace
 
+from twin.convert import later_start
 from twin.problem import Demand, Objective, SwitchCost
 from twin.profiles import Quantiles, StageTime
 from twin.scenario import load_world, main
+from twin.search import best
+from twin.steps import Steps
 from twin.topology import PowerStates
 from twin.world import Control, Fault
 from twin.yamlplaces import dump_yaml
@@ -150,6 +155,32 @@ def test_a_load_trace(tmp_path):
     assert [world.conditions_at(t_s).slowdown[0] for t_s in (0, 6, 11, 16)] == [1, 2, 1, 2]
 
 
+@given(start_s=st.floats(0, 100) | st.integers(0, 60).map(float), t_s=st.floats(0, 100))
+def test_a_loop_that_starts_later(start_s, t_s):
+    steps = Steps((0.0, 3.0, 10.0), (1.0, 2.0, 3.0), "loop", 20.0)
+    later = later_start(steps, start_s)
+    assert later.end_s == 20.0
+    if min(abs((start_s + t_s) % 20.0 - knot) for knot in (0.0, 3.0, 10.0, 20.0)) > 1e-9:
+        assert later.at(t_s) == steps.at(start_s + t_s)
+    assert later.integral(0.0, t_s) == pytest.approx(steps.integral(start_s, start_s + t_s), abs=1e-9)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 2.0, 3.0, 11.5])
+def test_a_trace_that_holds_starts_later(start_s):
+    steps = Steps((0.0, 3.0, 10.0), (1.0, 2.0, 3.0), "hold", 20.0)
+    later = later_start(steps, start_s)
+    assert [later.at(t_s) for t_s in (0, 1, 5, 90)] == [steps.at(start_s + t_s) for t_s in (0, 1, 5, 90)]
+    assert later.end_s == 20.0 - start_s
+
+
+def test_a_scenario_may_start_in_the_middle_of_its_traces(tmp_path):
+    path = tiny_project(tmp_path)
+    write_trace(tmp_path / "data" / "traces" / "warm.csv", "time_s,slowdown\n0,1\n5,2\n", duration_s=10)
+    world = load_world(path, ["links.pi-laptop.start_s=12", "devices.pi.load=warm", "devices.pi.start_s=4"])
+    assert [world.conditions_at(t_s).rate_bps[0, 0] for t_s in (0, 3, 18)] == [2e6, 20e6, 2e6]
+    assert [world.conditions_at(t_s).slowdown[0] for t_s in (0, 1, 9)] == [1, 2, 2]
+
+
 def test_replay_reads_its_file(tmp_path):
     path = tiny_project(tmp_path, workload={"kind": "replay", "file": "arrivals.csv", "column": "t"})
     (path.parent / "arrivals.csv").write_text("id,t\n0,0\n1,0.5\n2,4\n")
@@ -207,3 +238,28 @@ def test_committed_scenarios_load(path):
 
 def test_there_are_committed_scenarios():
     assert {path.stem for path in SCENARIOS} >= {"quickstart", "vgg16", "alexnet", "mobilenetv2"}
+
+
+@pytest.mark.parametrize(("name", "pi_s"), [("vgg16", 0.667), ("alexnet", 0.1324), ("mobilenetv2", 0.0719)])
+def test_the_edge_of_the_committed_scenarios_is_as_slow_as_a_pi(name, pi_s):
+    world = load_world(PROJECT / "scenarios" / f"{name}.yaml")
+    edge_only_s = world.problem.layer_time_s[0].sum() * world.problem.initial.slowdown[0]
+    assert edge_only_s == pytest.approx(pi_s, rel=0.1)
+    assert {profile.source for profile in world.profiles} == {"measured"}
+    assert (world.workload.duration_s, world.replications) == (1800.0, 5)
+
+
+@pytest.mark.parametrize("name", ["vgg16", "alexnet", "mobilenetv2"])
+def test_the_best_partition_of_the_committed_scenarios_changes(name):
+    world = load_world(PROJECT / "scenarios" / f"{name}.yaml")
+    at_some_time = {
+        best(world.problem, world.conditions_at(float(t_s)), or_nearest=True).partition for t_s in range(0, 300, 5)
+    }
+    assert len(at_some_time) >= 2
+
+
+def test_the_quickstart_is_short():
+    world = load_world(PROJECT / "scenarios" / "quickstart.yaml")
+    assert world.workload.duration_s <= 30.0
+    assert {"static", "adaptive"} <= {spec.kind for spec in world.policies}
+    assert len(world.policies) <= 4

@@ -73,6 +73,8 @@ trace: walk => trace: walk\n  rtt_s: 1
     20: links.0.trace: PROJECT/data/traces/walk.csv holds the round-trip time itself; remove `rtt_s`
 trace: walk => trace: walk\n  up_bps: 1
     21: links.0.up_bps: the link already has a `trace`; give either the trace or constant rates
+after_end: loop => start_s: 99
+    20: links.0.trace: `start_s` is 99, but PROJECT/data/traces/walk.csv up_bps ends at 20 s; start earlier
 trace: walk => trace: traces/x.csv
     20: links.0.trace: there is no file PROJECT/scenarios/traces/x.csv; paths start at the folder of the
     scenario

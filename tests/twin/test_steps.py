@@ -154,11 +154,12 @@ class TestClosedForms:
             lambda: rate.finish(2.5, 1.0),
             lambda: rate.integral(0.0, 2.5),
             lambda: rate.finish_many([0.0, 1.5], [1.0, 11.0]),
+            lambda: Steps((0, 1), (10, 20), "error", 2.0, name="walk up_bps").masked(1.5).inverse_many([1.0, 21.0]),
             lambda: rate.delivered_many([0.5, 2.5]),
             lambda: rate.at_many([0.5, 2.5]),
         ):
             with pytest.raises(
-                TraceError, match=r"walk up_bps .* (1|2)\.\d+ s, but ends at 2 s; set `after_end: hold`"
+                TraceError, match=r"walk up_bps .* [0-2](\.\d+)? s, but ends at 2 s; set `after_end: hold`"
             ):
                 use()
 
@@ -181,6 +182,7 @@ class TestClosedForms:
             lambda: rate.at_many([1.0, -1.0]),
             lambda: rate.finish(0.0, -1.0),
             lambda: rate.finish_many(0.0, [-1.0]),
+            lambda: rate.inverse_many([math.nan]),
             lambda: rate.finish(0.0, math.nan),
             lambda: rate.integral(2.0, 1.0),
         ):
@@ -312,11 +314,27 @@ class TestArrays:
         assert steps.delivered(inverse) == pytest.approx(amount, rel=1e-12)
         assert inverse == pytest.approx(float(Exact(steps).finish(0, amount)), rel=1e-13)
 
+    @settings(max_examples=200)
+    @given(functions(("hold", "loop")), st.lists(st.floats(0, 1e11), min_size=1, max_size=8))
+    def test_inverse_of_any_amount(self, steps, amounts):
+        exact = Exact(steps)
+        for amount, inverse in zip(amounts, steps.inverse_many(amounts).tolist(), strict=True):
+            slack = Fraction(amount) * Fraction(2e-12)
+            early, late = exact.finish(0, Fraction(amount) - slack), exact.finish(0, Fraction(amount) + slack)
+            if math.isinf(inverse):
+                assert late is None
+            else:
+                ulp = Fraction(8 * math.ulp(inverse))
+                assert early - ulp <= Fraction(inverse)
+                assert late is None or Fraction(inverse) <= late + ulp
+
     def test_shapes_and_broadcasting(self):
         rate = Steps((0, 1), (1, 2), "loop", 2.0)
         assert rate.finish_many(np.zeros((2, 1)), np.ones(3)).shape == (2, 3)
         assert rate.finish_many([], []).shape == (0,)
         assert rate.inverse_many(0.0) == 0.0
+        assert rate.inverse_many(np.ones((2, 3))).shape == (2, 3)
+        assert rate.inverse_many([]).shape == (0,)
 
     def test_many_jobs_at_once(self):
         rng = np.random.default_rng(1)

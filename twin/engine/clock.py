@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from heapq import heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import simpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from simpy.core import EventPriority
 
 
 class Clock(simpy.Environment):
@@ -20,7 +22,8 @@ class Clock(simpy.Environment):
 
     def call_at(self, time_s: float, rank: int, function: Callable[..., None], *arguments: object) -> None:
         """Call `function(*arguments)` at `time_s`; of calls at the same time, the lower rank goes first."""
-        heappush(self._queue, (time_s, rank, next(self._eid), _Call(self, function, arguments)))
+        event = _Call(self, function, arguments)
+        heappush(self._queue, (time_s, cast("EventPriority", rank), next(self._eid), event))
 
     def play(self, is_over: Callable[[], bool]) -> None:
         """Process events until none are left or `is_over` says so."""
