@@ -75,6 +75,8 @@ class Benchmarks(_Strict):
     """Where the times were published."""
     whole_model_ms: Annotated[dict[Name, Positive], Field(min_length=1)]
     """Time of one whole inference in milliseconds, by model."""
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads that computed, where known."""
     setting: Text | None = None
     """Framework, number format and input of the benchmark."""
     notes: Annotated[tuple[Text, ...], Field(strict=False)] = ()

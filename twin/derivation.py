@@ -129,6 +129,7 @@ def profile_of(derivation: Derivation, graph: LayerGraph) -> Profile:
         whole_model=Quantiles(_rounded(sum(times_s))),
         source="derived",
         extrapolated=graph.model not in derivation.benchmarks.whole_model_ms,
+        threads=derivation.benchmarks.threads,
         dtype=graph.dtype,
         batch=graph.input_shape[0],
         provenance=_provenance(derivation),

@@ -1,4 +1,4 @@
-"""Derives profiles from the times of whole models: `python -m twin.derive [--benchmarks FILE ...] [--out data]`."""
+"""Derives profiles from the times of whole models: `python -m twin.derive [FILE ...] [--out data]`."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     paths = options.benchmarks or sorted((options.out / "benchmarks").glob("*.yaml"))
     if not paths:
-        raise ProfileError(f"{options.out / 'benchmarks'}: holds no benchmarks; name a file with --benchmarks")
+        raise ProfileError(f"{options.out / 'benchmarks'}: holds no benchmarks; name a file")
     graphs = load_graphs(options.models or options.out / "models")
     for derivation in [derive(read_benchmarks(path), graphs) for path in paths]:
         show(derivation)
@@ -88,7 +88,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Derive layer profiles of a device from the times of whole models.",
     )
     parser.add_argument(
-        "--benchmarks", type=Path, nargs="+", metavar="FILE", help="benchmark files (all in OUT/benchmarks)"
+        "benchmarks", type=Path, nargs="*", metavar="FILE", help="benchmark files (all in OUT/benchmarks)"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("data"), help="data folder; profiles go to OUT/profiles (data)"

@@ -219,8 +219,8 @@ def _check_names(model: str, layers: tuple[Layer, ...], outputs: tuple[str, ...]
         for name in layer.inputs:
             if name not in known:
                 raise GraphError(f"{model}: layer `{layer.name}` reads `{name}`, which does not exist")
-    if not outputs or INPUT in outputs or not known.issuperset(outputs):
-        raise GraphError(f"{model}: outputs {list(outputs)} must name one or more of its layers")
+    if not outputs or INPUT in outputs or not known.issuperset(outputs) or len(set(outputs)) < len(outputs):
+        raise GraphError(f"{model}: outputs {list(outputs)} must name one or more of its layers, each once")
 
 
 def _check_sizes(model: str, input_bytes: int, layers: tuple[Layer, ...]) -> None:

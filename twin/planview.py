@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from twin.advice import Advice, Rival
-    from twin.breakeven import Axis
+    from twin.breakeven import Axis, Range
     from twin.cost import StageCost, TransferCost
     from twin.goals import Plan
 
@@ -206,23 +206,29 @@ def _ranges(advice: Advice, axis: Axis) -> str:
 
 
 def _verdict(advice: Advice, axis: Axis, unit: str) -> str:
-    """Where splitting pays, in one sentence."""
-    spans: list[tuple[float, float]] = []
-    was_split = False
-    for x in advice.ranges:
-        if x.is_split:
-            spans = [*spans[:-1], (spans[-1][0], x.high)] if was_split else [*spans, (x.low, x.high)]
-        was_split = x.is_split
-    if not spans:
-        return "splitting pays nowhere in this range: one device alone is the best"
-    if spans == [(advice.ranges[0].low, advice.ranges[-1].high)]:
-        return "splitting pays in the whole range"
+    """From where it pays to use another device than the first at all, and to use several."""
+    edge = advice.world.problem.continuum.names[0]
+    elsewhere = _pays(axis, unit, advice.ranges, [not x.is_edge_only for x in advice.ranges])
+    several = _pays(axis, unit, advice.ranges, [x.is_split for x in advice.ranges])
+    return f"leaving {edge} pays {elsewhere}; splitting over several devices pays {several}"
+
+
+def _pays(axis: Axis, unit: str, ranges: Sequence[Range], does: Sequence[bool]) -> str:
+    """Where something pays, in words, given whether it does in each range."""
+    if all(does):
+        return "in the whole range"
+    spans: list[tuple[int, int]] = []
+    for position, pays in enumerate(does):
+        if pays and position and does[position - 1]:
+            spans[-1] = (spans[-1][0], position)
+        elif pays:
+            spans.append((position, position))
     texts = []
-    for low, high in spans:
-        start = "" if low == advice.ranges[0].low else f"from {_value(axis, low)} "
-        end = "on" if high == advice.ranges[-1].high else f"up to {_value(axis, high)}"
-        texts.append(f"{start}{end} {unit}" if end != "on" else f"{start.strip()} {unit} on")
-    return f"splitting pays {' and '.join(texts)}"
+    for first, last in spans:
+        start = f"from {_value(axis, ranges[first].low)}" if first else ""
+        end = f"up to {_value(axis, ranges[last].high)} {unit}" if last < len(ranges) - 1 else f"{unit} on"
+        texts.append(f"{start} {end}".strip())
+    return " and ".join(texts) or "nowhere in this range"
 
 
 def _value(axis: Axis, value: float) -> str:

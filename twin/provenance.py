@@ -31,7 +31,7 @@ def versions() -> dict[str, str | None]:
 def host() -> dict[str, Any]:
     """Facts of this machine that settle how fast it is; nothing that names it or its owner."""
     return {
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cpus": os.cpu_count(),

@@ -96,19 +96,29 @@ def fit(totals: np.ndarray, times_s: Sequence[float]) -> Roofline:
     Raises:
         ProfileError: No parameter explains the times.
     """
-    coefficients = nonnegative_least_squares(totals / np.asarray(times_s)[:, None], np.ones(len(times_s)))
+    shares = totals / np.asarray(times_s)[:, None]
+    coefficients = nonnegative_least_squares(shares, np.ones(len(times_s)))
     if not coefficients.any():
         raise ProfileError("the benchmarked models have neither flops nor bytes; check their layer graphs")
-    too_few = len(times_s) < len(PARAMETERS)
     doubts = {}
     for name, value in zip(PARAMETERS, coefficients, strict=True):
-        if too_few:
-            count = "1 benchmark" if len(times_s) == 1 else f"{len(times_s)} benchmarks"
-            doubts[name] = f"{count} cannot determine {len(PARAMETERS)} parameters"
+        if reason := _ambiguity(shares):
+            doubts[name] = reason
         elif value == 0.0:
             doubts[name] = "its share of the time is zero at the bound: the benchmarks do not show it"
     s_per_flop, s_per_byte, s_per_kernel = map(float, coefficients)
     return Roofline(s_per_flop, s_per_byte, s_per_kernel, doubts)
+
+
+def _ambiguity(shares: np.ndarray) -> str | None:
+    """Why several rooflines fit the benchmarks equally well, or None if one does; shape [n_benchmarks, 3]."""
+    count, wanted = len(shares), len(PARAMETERS)
+    if count < wanted:
+        return f"{count} benchmark{'s' * (count > 1)} cannot determine {wanted} parameters"
+    # Columns of very different size would make the rank a matter of units.
+    if np.linalg.matrix_rank(shares / np.maximum(np.linalg.norm(shares, axis=0), np.finfo(float).tiny)) < wanted:
+        return "the benchmarked models are too alike in their proportions of flops, bytes and kernels"
+    return None
 
 
 def nonnegative_least_squares(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -51,12 +51,11 @@ def show(summary: Summary, console: Console) -> None:
 
 def _legend(summary: Summary) -> str:
     """What the columns mean."""
-    parts = ["n: answered requests of all replications", "energy per completed request"]
-    if summary.replications > 1:
-        parts.append(f"[ ]: {LEVEL} interval over replications")
-        if len(summary.policies) > 1:
-            parts.append("differences paired by replication")
-    return "; ".join(parts)
+    text = "n: answered requests of all replications; energy per completed request"
+    if summary.replications < 2:
+        return text
+    paired = "; differences paired by replication" if len(summary.policies) > 1 else ""
+    return f"{text}\n[ ]: {LEVEL} interval over replications{paired}"
 
 
 def _tables(summary: Summary, console: Console) -> list[Table]:

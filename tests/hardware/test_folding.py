@@ -109,6 +109,16 @@ class InPlaceOnView(Net):
         return functional.relu(y)
 
 
+class InPlaceOnCopyingReshape(Net):
+    """The reshape copies here, but looks at its argument once that has been sent and lies in order."""
+
+    def forward(self, x):
+        y = self.a(x).transpose(2, 3)
+        z = y.reshape(1, 72)
+        z += 1.0
+        return z * functional.relu(y).flatten(1)
+
+
 class ShapeArithmetic(Net):
     def forward(self, x):
         y = self.a(x)
@@ -188,6 +198,7 @@ NETWORKS = (
     TwiceInPlace,
     SharedModule,
     InPlaceOnView,
+    InPlaceOnCopyingReshape,
     ShapeArithmetic,
     ViewOfInput,
     SlicedView,

@@ -53,6 +53,15 @@ def small_graph(model="small"):
     )
 
 
+def one_kernel_each(graph):
+    """Flops, bytes and kernels of each layer where nothing that is folded in counts."""
+    counted = work(graph)
+    outputs = np.array([layer.output_bytes for layer in graph.layers])
+    counted[:, 1] -= 2 * (counted[:, 2] - 1) * outputs
+    counted[:, 2] = 1
+    return counted
+
+
 def write(folder, **changes):
     data = {"device": "box", "citation": "somebody, 2026", "whole_model_ms": {"alexnet": 10.0}} | changes
     path = folder / "box.yaml"
@@ -112,6 +121,13 @@ class TestFit:
         assert set(roofline.doubts) == {"flop_rate", "byte_rate", "overhead"}
         assert f"{n} benchmark{'s' * (n > 1)} cannot determine 3 parameters" in roofline.doubts["flop_rate"]
 
+    def test_models_of_the_same_proportions_leave_every_parameter_in_doubt(self):
+        totals = np.array([[1e9, 1e6, 10], [2e9, 2e6, 20], [3e9, 3e6, 30]])
+        roofline = fit(totals, [0.01, 0.02, 0.03])
+        assert roofline.times_s(totals) == pytest.approx([0.01, 0.02, 0.03])
+        assert set(roofline.doubts) == {"flop_rate", "byte_rate", "overhead"}
+        assert "too alike" in roofline.doubts["byte_rate"]
+
     def test_models_without_work_are_refused(self):
         with pytest.raises(ProfileError, match="neither flops nor bytes"):
             fit(np.zeros((1, 3)), [0.1])
@@ -132,6 +148,19 @@ class TestPublishedDevices:
         assert [round(1e3 * x.published_s, 1) for x in stages] == [191.4, 19.8, 52.0]
         for stage in stages:
             assert abs(stage.error) < 0.12
+
+    def test_counting_each_layer_as_one_kernel_gives_what_the_note_says(self, derivations, graphs, monkeypatch):
+        edge = derivations["raspberry-pi-5"]
+        monkeypatch.setattr("twin.derivation.work", one_kernel_each)
+        other = derive(edge.benchmarks, graphs)
+        assert other.roofline.flop_rate == pytest.approx(87.5e9, rel=1e-3)
+        assert other.roofline.byte_rate == pytest.approx(2.17e9, rel=3e-3)
+        assert other.roofline.s_per_kernel == pytest.approx(64e-6, rel=1e-2)
+        assert [1e3 * x.derived_s for x in other.checks[0]] == pytest.approx([172, 18.7, 48.0], rel=3e-3)
+        assert [1e3 * x.derived_s for x in edge.checks[0]] == pytest.approx([201, 19.1, 55.0], rel=3e-3)
+        note = edge.benchmarks.notes[1]
+        assert "201, 19.1 and 55.0 ms" in note
+        assert "87.5 GFLOP/s, 2.17 GB/s and 64 us per layer, and the stages 172, 18.7 and 48.0 ms" in note
 
     def test_edge_whole_models(self, derivations):
         for entry in derivations["raspberry-pi-5"].fitted:
@@ -162,7 +191,7 @@ class TestCommittedProfiles:
     @pytest.mark.parametrize("device", DEVICES)
     def test_they_come_out_again(self, device, tmp_path, capsys):
         benchmarks = DATA / "benchmarks" / f"{device}.yaml"
-        assert main(["--benchmarks", str(benchmarks), "--models", str(DATA / "models"), "--out", str(tmp_path)]) == 0
+        assert main([str(benchmarks), "--models", str(DATA / "models"), "--out", str(tmp_path)]) == 0
         made = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "profiles" / device).iterdir()}
         committed = DATA / "profiles" / device
         assert made == {path.name: path.read_text(encoding="utf-8") for path in committed.iterdir()}
@@ -214,6 +243,11 @@ class TestDerive:
         whole_s = derivation.roofline.times_s(work(graphs["vgg16"])).sum()
         assert comparison.derived_s == pytest.approx(float(whole_s))
 
+    def test_the_number_of_threads_is_kept_where_it_is_known(self, graphs, tmp_path):
+        for threads in (4, None):
+            derivation = derive(read_benchmarks(write(tmp_path, threads=threads)), graphs)
+            assert profile_of(derivation, graphs["alexnet"]).threads == threads
+
     def test_a_model_without_a_layer_graph_is_refused(self, graphs, tmp_path):
         path = write(tmp_path, whole_model_ms={"lenet": 1.0})
         with pytest.raises(ProfileError, match=r"no layer graph of lenet; write it .*hardware\.stages.*alexnet"):
@@ -242,6 +276,7 @@ class TestBenchmarkFiles:
             ({"whole_model_ms": {"alexnet": float("nan")}}, "whole_model_ms.alexnet: is nan"),
             ({"whole_model_ms": {"alexnet": "fast"}}, "whole_model_ms.alexnet: is `fast`"),
             ({"whole_model_ms": 3.0}, "whole_model_ms: is 3.0"),
+            ({"threads": 0}, "threads: is 0; Input should be greater than or equal to 1"),
             ({"checks": [{"name": "some", "note": "x", "stages": []}]}, "checks.0.stages: is []"),
         ],
     )
@@ -288,16 +323,16 @@ class TestCommand:
         assert "1 benchmark cannot determine 3 parameters" in " ".join(capsys.readouterr().out.split())
 
     def test_empty_folders_are_refused(self, tmp_path):
-        with pytest.raises(ProfileError, match="holds no benchmarks; name a file with --benchmarks"):
+        with pytest.raises(ProfileError, match="holds no benchmarks; name a file"):
             main(["--out", str(tmp_path)])
         with pytest.raises(ProfileError, match="holds no layer graphs"):
-            main(["--out", str(tmp_path), "--benchmarks", str(write(tmp_path))])
+            main([str(write(tmp_path)), "--out", str(tmp_path)])
 
     def test_a_folder_that_cannot_be_written_is_refused(self, tmp_path):
         (tmp_path / "profiles").write_text("", encoding="utf-8")
         benchmarks = str(write(tmp_path))
         with pytest.raises(ProfileError, match="cannot be written"):
-            main(["--out", str(tmp_path), "--benchmarks", benchmarks, "--models", str(DATA / "models")])
+            main([benchmarks, "--out", str(tmp_path), "--models", str(DATA / "models")])
 
     def test_the_command_says_what_is_wrong_and_leaves_with_2(self, tmp_path):
         done = subprocess.run(

@@ -10,7 +10,7 @@ from results import fading_results, fading_world, make_decision, make_requests, 
 from worlds import make_problem, make_workload, make_world
 
 from twin.engine.events import EventsEngine
-from twin.intervals import interval, paired, t_central, t_quantile
+from twin.intervals import Interval, interval, paired, t_central, t_quantile
 from twin.metrics import replication_of, summarise
 from twin.partition import Partition, thirds
 from twin.policies.static import Static
@@ -81,7 +81,7 @@ def test_intervals_cover_as_often_as_they_say():
 def test_too_few_values_for_an_interval():
     assert interval([]).mean is None
     assert interval([None]).n == 0
-    assert interval([2.0]) == type(interval([2.0]))(2.0, None, None, 1)
+    assert interval([2.0]) == Interval(2.0, None, None, 1)
 
 
 def test_paired_difference_by_hand():

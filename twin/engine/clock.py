@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from heapq import heappush
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from simpy.core import EventPriority
 
 
 class Clock(simpy.Environment):
@@ -23,7 +21,8 @@ class Clock(simpy.Environment):
     def call_at(self, time_s: float, rank: int, function: Callable[..., None], *arguments: object) -> None:
         """Call `function(*arguments)` at `time_s`; of calls at the same time, the lower rank goes first."""
         event = _Call(self, function, arguments)
-        heappush(self._queue, (time_s, cast("EventPriority", rank), next(self._eid), event))
+        entry: Any = (time_s, rank, next(self._eid), event)
+        heappush(self._queue, entry)
 
     def play(self, is_over: Callable[[], bool]) -> None:
         """Process events until none are left or `is_over` says so."""
