@@ -45,7 +45,7 @@ class Library:
         if _is_path(name):
             return self._use(self._relative(name))
         return self._use(
-            self._find("models", name, (".json",), "model", " (or write it with `python -m hardware.models`)")
+            self._find("models", name, (".json",), "model", " (or write it with `python -m hardware.stages`)")
         )
 
     def profile(self, name: str, model: str) -> Path:

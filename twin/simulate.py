@@ -117,9 +117,12 @@ def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool
     from twin.runfolder import write_run, write_text  # noqa: PLC0415 - likewise
 
     summary = summarise(world, results)
+    figures = summary.to_json()
     for result in results:
+        own = {**figures, "policies": {result.label: figures["policies"][result.label]}}
         write_run(out / result.label, result, world)
-    write_text(out / "summary.json", json.dumps(summary.to_json(), indent=2) + "\n")
+        write_text(out / result.label / "summary.json", json.dumps(own, indent=2) + "\n")
+    write_text(out / "summary.json", json.dumps(figures, indent=2) + "\n")
     if report:
         from twin.report import write_report  # noqa: PLC0415 - likewise
 

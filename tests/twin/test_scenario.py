@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +16,10 @@ from twin.convert import later_start
 from twin.problem import Demand, Objective, SwitchCost
 from twin.profiles import Quantiles, StageTime
 from twin.scenario import load_world, main
-from twin.search import best
 from twin.steps import Steps
 from twin.topology import PowerStates
 from twin.world import Control, Fault
 from twin.yamlplaces import dump_yaml
-
-PROJECT = Path(__file__).parents[2]
-SCENARIOS = sorted((PROJECT / "scenarios").glob("*.yaml"))
 
 
 def test_the_default_world(tmp_path):
@@ -226,40 +221,3 @@ def test_the_command_prints_a_resolved_scenario(tmp_path, capsys):
     assert yaml.safe_load(printed)["devices"][0]["load"] == 2
     path.write_text(printed)
     assert load_world(path).problem.initial.slowdown[0] == 2
-
-
-@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_committed_scenarios_load(path):
-    world = load_world(path)
-    assert world.question.endswith("?")
-    assert path.read_text().startswith("# ")
-    assert world.name == path.stem
-
-
-def test_there_are_committed_scenarios():
-    assert {path.stem for path in SCENARIOS} >= {"quickstart", "vgg16", "alexnet", "mobilenetv2"}
-
-
-@pytest.mark.parametrize(("name", "pi_s"), [("vgg16", 0.667), ("alexnet", 0.1324), ("mobilenetv2", 0.0719)])
-def test_the_edge_of_the_committed_scenarios_is_as_slow_as_a_pi(name, pi_s):
-    world = load_world(PROJECT / "scenarios" / f"{name}.yaml")
-    edge_only_s = world.problem.layer_time_s[0].sum() * world.problem.initial.slowdown[0]
-    assert edge_only_s == pytest.approx(pi_s, rel=0.1)
-    assert {profile.source for profile in world.profiles} == {"measured"}
-    assert (world.workload.duration_s, world.replications) == (1800.0, 5)
-
-
-@pytest.mark.parametrize("name", ["vgg16", "alexnet", "mobilenetv2"])
-def test_the_best_partition_of_the_committed_scenarios_changes(name):
-    world = load_world(PROJECT / "scenarios" / f"{name}.yaml")
-    at_some_time = {
-        best(world.problem, world.conditions_at(float(t_s)), or_nearest=True).partition for t_s in range(0, 300, 5)
-    }
-    assert len(at_some_time) >= 2
-
-
-def test_the_quickstart_is_short():
-    world = load_world(PROJECT / "scenarios" / "quickstart.yaml")
-    assert world.workload.duration_s <= 30.0
-    assert {"static", "adaptive"} <= {spec.kind for spec in world.policies}
-    assert len(world.policies) <= 4

@@ -32,7 +32,7 @@ def test_names_that_resolve_to_nothing(tmp_path, monkeypatch, old, new, message)
     path = edited(tmp_path, (old, new))
     monkeypatch.chdir(tmp_path)
     expected = message.format(data="PROJECT/data")
-    assert complaint(path).removesuffix(" (or write it with `python -m hardware.models`)") == f"tiny.yaml:{expected}"
+    assert complaint(path).removesuffix(" (or write it with `python -m hardware.stages`)") == f"tiny.yaml:{expected}"
 
 
 def test_a_deadline_that_nothing_can_meet(tmp_path):

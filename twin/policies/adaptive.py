@@ -109,7 +109,7 @@ class Adaptive:
         now = next(x for x in weighed if x.partition == running)
         if math.isinf(now.score):
             return best.partition, "the running partition can no longer serve"
-        if _is_late(state.problem, now) and not _is_late(state.problem, best):
+        if _is_late(state.problem, now, self.margin) and not _is_late(state.problem, best):
             return best.partition, f"the running partition would miss the deadline ({now.latency_s:.3f} s)"
         gain = (now.score - best.score) / abs(now.score)
         veto = self._veto(gain, now, best, observation.t_s, state)
@@ -213,9 +213,9 @@ def _weigh(problem: Problem, conditions: Conditions, observation: Observation) -
     return [candidate for *_, candidate in weighed]
 
 
-def _is_late(problem: Problem, candidate: Candidate) -> bool:
+def _is_late(problem: Problem, candidate: Candidate, margin: float = 0.0) -> bool:
     deadline_s = problem.objective.deadline_s
-    return deadline_s is not None and candidate.latency_s > deadline_s
+    return deadline_s is not None and candidate.latency_s > deadline_s * (1 + margin)
 
 
 def _rate_rps(problem: Problem, latency_s: float) -> float:
