@@ -9,7 +9,7 @@ from strategies import partitions
 
 from twin.cost import predict
 from twin.search import references
-from twin.space import situation_of
+from twin.search.space import situation_of
 
 if TYPE_CHECKING:
     from twin.partition import Partition

@@ -8,10 +8,10 @@ import numpy as np
 from worlds import make_problem, make_workload, make_world
 
 from twin.energy import power_samples
-from twin.parquet import empty
 from twin.partition import Partition, thirds
 from twin.problem import Objective
 from twin.records import Kind, Outcome, RawSamples, Reason, Requests, RunResult, Spans
+from twin.runs.parquet import empty
 from twin.steps import Steps
 from twin.traces import LinkTrace
 from twin.units import bits_from_bytes

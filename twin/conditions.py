@@ -35,9 +35,10 @@ class Estimator:
     The time of a message is `message overhead + delay + size / goodput`. Per direction, a line is fitted to the newest
     few messages by least squares on relative error; where their sizes are too alike for that, a large message settles
     the goodput and a small one the delay, the other term kept. The round-trip time of a link is the smaller of the
-    delays of the directions that were sampled. The slowdown of a device is the median over its newest stages. A sample far from what was expected starts
-    anew. What was never sampled keeps its first value. A message or stage that has been under way for longer than
-    the estimate allows lowers the estimate until it ends.
+    delays of the directions that were sampled. The slowdown of a device is the median over its newest stages.
+
+    A sample far from what was expected starts anew. What was never sampled keeps its first value. A message or stage
+    that has been under way for longer than the estimate allows lowers the estimate until it ends.
 
     Args:
         problem: Gives the first conditions and the known message overheads.

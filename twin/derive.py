@@ -67,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         TwinError: A file is missing or malformed, or cannot be written.
     """
     options = _options(arguments)
-    from twin.benchmarks import read_benchmarks  # noqa: PLC0415 - `--help` needs none of it
-    from twin.derivation import derive, profile_of  # noqa: PLC0415
-    from twin.derivetable import show  # noqa: PLC0415
+    from twin.derivation.benchmarks import read_benchmarks  # noqa: PLC0415 - `--help` needs none of it
+    from twin.derivation.profiles import derive, profile_of  # noqa: PLC0415
+    from twin.derivation.table import show  # noqa: PLC0415
 
     paths = options.benchmarks or sorted((options.out / "benchmarks").glob("*.yaml"))
     if not paths:

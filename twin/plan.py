@@ -23,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ScenarioError(
             f"--at {options.at:g}: must be a time in seconds from the start of the scenario, 0 or later"
         )
-    from twin.advice import advise  # noqa: PLC0415 - keeps --help quick
-    from twin.breakeven import parse_axis  # noqa: PLC0415 - likewise
-    from twin.planview import as_text  # noqa: PLC0415 - likewise
+    from twin.planning.advice import advise  # noqa: PLC0415 - keeps --help quick
+    from twin.planning.breakeven import parse_axis  # noqa: PLC0415 - likewise
+    from twin.planning.view import as_text  # noqa: PLC0415 - likewise
     from twin.scenario import load_world  # noqa: PLC0415 - likewise
 
     world = load_world(options.scenario, options.set)

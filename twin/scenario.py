@@ -14,7 +14,7 @@ from twin.cli import guarded
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twin.resolve import Reading
+    from twin.scenario_file.resolve import Reading
     from twin.world import World
 
 
@@ -23,13 +23,13 @@ def load_world(path: Path, overrides: Sequence[str] = ()) -> World:
 
     Args:
         path: The YAML file.
-        overrides: Places to set before it is checked, such as `devices.pi.load=2`; see `twin.overrides`.
+        overrides: Places to set before it is checked, such as `devices.pi.load=2`; see `twin.scenario_file.overrides`.
 
     Raises:
         ScenarioError: Something is wrong with the file; the message holds a line for each fault with the file, the
             line (or the override), the place and the remedy.
     """
-    from twin.resolve import build_world  # noqa: PLC0415 - brings numpy and the search along
+    from twin.scenario_file.resolve import build_world  # noqa: PLC0415 - brings numpy and the search along
 
     return build_world(read_scenario(path, overrides))
 
@@ -42,12 +42,12 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Reading:
     """
     from pydantic import ValidationError  # noqa: PLC0415 - `pydantic` loads its parts on demand
 
-    from twin.complaints import from_pydantic, report  # noqa: PLC0415 - brings pydantic along
-    from twin.overrides import apply_overrides  # noqa: PLC0415 - brings pydantic along
-    from twin.resolve import Reading  # noqa: PLC0415 - brings numpy and the search along
-    from twin.rules import broken_rules  # noqa: PLC0415 - brings pydantic along
-    from twin.schema import Scenario  # noqa: PLC0415 - brings pydantic along
-    from twin.yamlplaces import read_yaml  # noqa: PLC0415 - brings YAML along
+    from twin.scenario_file.complaints import from_pydantic, report  # noqa: PLC0415 - brings pydantic along
+    from twin.scenario_file.overrides import apply_overrides  # noqa: PLC0415 - brings pydantic along
+    from twin.scenario_file.resolve import Reading  # noqa: PLC0415 - brings numpy and the search along
+    from twin.scenario_file.rules import broken_rules  # noqa: PLC0415 - brings pydantic along
+    from twin.scenario_file.schema import Scenario  # noqa: PLC0415 - brings pydantic along
+    from twin.scenario_file.yamlplaces import read_yaml  # noqa: PLC0415 - brings YAML along
 
     document = read_yaml(path)
     places = apply_overrides(document.data, overrides, path)
@@ -65,7 +65,7 @@ def json_schema() -> dict[str, Any]:
     from pydantic import TypeAdapter  # noqa: PLC0415 - `pydantic` loads its parts on demand
 
     from twin.policies import POLICIES  # noqa: PLC0415 - policies bring the search along
-    from twin.schema import Scenario  # noqa: PLC0415 - brings pydantic along
+    from twin.scenario_file.schema import Scenario  # noqa: PLC0415 - brings pydantic along
 
     schema = Scenario.model_json_schema(by_alias=True)
     forms = []
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json_schema:
         sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
         return 0
-    from twin.yamlplaces import dump_yaml  # noqa: PLC0415 - brings YAML along
+    from twin.scenario_file.yamlplaces import dump_yaml  # noqa: PLC0415 - brings YAML along
 
     sys.stdout.write(dump_yaml(dict(load_world(options.scenario, options.set).resolved)))
     return 0

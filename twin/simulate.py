@@ -64,7 +64,7 @@ def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
         return
-    from twin.table import show  # noqa: PLC0415 - likewise
+    from twin.report.table import show  # noqa: PLC0415 - likewise
 
     console = Console()
     show(summary, console)
@@ -114,7 +114,7 @@ def play(world: World, specs: Sequence[PolicySpec], backend: Backend, console: C
 def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool) -> Summary:
     """Write a run folder per policy, `summary.json` and `report.html`."""
     from twin.metrics import summarise  # noqa: PLC0415 - keeps --help quick
-    from twin.runfolder import write_run, write_text  # noqa: PLC0415 - likewise
+    from twin.runs.folder import write_run, write_text  # noqa: PLC0415 - likewise
 
     summary = summarise(world, results)
     figures = summary.to_json()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from twin.cli import guarded
 from twin.errors import TraceError
-from twin.tracecatalog import CATALOG
-from twin.tracemodels import DECIMALS, generate
+from twin.tracemodels.catalog import CATALOG
+from twin.tracemodels.markov import DECIMALS, generate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from twin.tracemodels import State, TraceModel
+    from twin.tracemodels.markov import State, TraceModel
 
 
 def csv_text(model: TraceModel) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from twin.intervals import CONFIDENCE
+from twin.metrics.intervals import CONFIDENCE
 from twin.units import ms_from_s
 
 if TYPE_CHECKING:
-    from twin.intervals import Interval, Paired
-    from twin.summary import PolicySummary, Summary
+    from twin.metrics.intervals import Interval, Paired
+    from twin.metrics.summary import PolicySummary, Summary
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, not a minus
 LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")

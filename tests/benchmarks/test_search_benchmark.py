@@ -12,9 +12,9 @@ import pytest
 from worlds import DEVICES, LINKS, make_links, make_problem
 
 from twin.graph import load_graph
-from twin.lattice import _build, lattice_of
 from twin.problem import Conditions, Demand, Objective
 from twin.search import best, candidates, pareto
+from twin.search.lattice import _build, lattice_of
 from twin.topology import Continuum
 
 MODELS = Path(__file__).parents[2] / "data" / "models"

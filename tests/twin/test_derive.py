@@ -12,13 +12,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.benchmarks import read_benchmarks
-from twin.derivation import derive, profile_of
+from twin.derivation.benchmarks import read_benchmarks
+from twin.derivation.profiles import derive, profile_of
+from twin.derivation.roofline import fit, nonnegative_least_squares, work
 from twin.derive import load_graphs, main
 from twin.errors import GraphError, ProfileError, TwinError
 from twin.graph import Layer, LayerGraph
 from twin.profiles import load_profile
-from twin.roofline import fit, nonnegative_least_squares, work
 
 DATA = Path(__file__).parents[2] / "data"
 DEVICES = ("raspberry-pi-5", "i7-10510u", "rtx-4070-ti")
@@ -151,7 +151,7 @@ class TestPublishedDevices:
 
     def test_counting_each_layer_as_one_kernel_gives_what_the_note_says(self, derivations, graphs, monkeypatch):
         edge = derivations["raspberry-pi-5"]
-        monkeypatch.setattr("twin.derivation.work", one_kernel_each)
+        monkeypatch.setattr("twin.derivation.profiles.work", one_kernel_each)
         other = derive(edge.benchmarks, graphs)
         assert other.roofline.flop_rate == pytest.approx(87.5e9, rel=1e-3)
         assert other.roofline.byte_rate == pytest.approx(2.17e9, rel=3e-3)

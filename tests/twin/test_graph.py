@@ -79,13 +79,13 @@ def test_a_graph_survives_its_file(tmp_path):
 
 def test_a_graph_file_that_cannot_be_used_is_named(tmp_path):
     path = tmp_path / "bad.json"
-    with pytest.raises(GraphError, match="bad.json: cannot be read"):
+    with pytest.raises(GraphError, match=r"bad.json: cannot be read"):
         load_graph(path)
     path.write_text("{")
-    with pytest.raises(GraphError, match="bad.json: is not JSON"):
+    with pytest.raises(GraphError, match=r"bad.json: is not JSON"):
         load_graph(path)
     path.write_text("{}")
-    with pytest.raises(GraphError, match="bad.json: missing or malformed key 'layers'"):
+    with pytest.raises(GraphError, match=r"bad.json: missing or malformed key 'layers'"):
         load_graph(path)
 
 
@@ -109,7 +109,7 @@ def test_data_must_not_move_backwards():
         Partition((1, 0, 1, 1), 2).check(residual())
     with pytest.raises(PartitionError, match="places 2 layers, but residual has 4"):
         Partition((0, 0), 2).check(residual())
-    with pytest.raises(PartitionError, match="outside 0..1"):
+    with pytest.raises(PartitionError, match=r"outside 0..1"):
         Partition((0, 2), 2)
 
 

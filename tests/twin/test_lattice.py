@@ -11,7 +11,7 @@ from strategies import graphs
 from worlds import make_graph
 
 from twin.graph import Layer, LayerGraph, load_graph
-from twin.lattice import lattice_of
+from twin.search.lattice import lattice_of
 
 MODELS = Path(__file__).parents[2] / "data" / "models"
 

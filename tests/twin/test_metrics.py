@@ -10,8 +10,8 @@ from results import fading_results, fading_world, make_decision, make_requests, 
 from worlds import make_problem, make_workload, make_world
 
 from twin.engine.events import EventsEngine
-from twin.intervals import Interval, interval, paired, t_central, t_quantile
 from twin.metrics import replication_of, summarise
+from twin.metrics.intervals import Interval, interval, paired, t_central, t_quantile
 from twin.partition import Partition, thirds
 from twin.policies.static import Static
 from twin.problem import BOUNDARIES, Objective

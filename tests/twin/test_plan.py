@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from worlds import make_graph, make_problem, make_world, tiny_project, tiny_scenario
 
-from twin.advice import advise
-from twin.breakeven import PRECISION, Axis, parse_axis, ranges_of
 from twin.cli import BAD_INPUT, guarded
 from twin.errors import InfeasibleError, ScenarioError, TraceError
 from twin.plan import main
-from twin.planview import WIDTH, as_text
+from twin.planning.advice import advise
+from twin.planning.breakeven import PRECISION, Axis, parse_axis, ranges_of
+from twin.planning.view import WIDTH, as_text
 from twin.problem import Objective
 from twin.scenario import load_world
 from twin.search import best, evaluate

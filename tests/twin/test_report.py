@@ -14,17 +14,16 @@ import pytest
 from results import fading_results, fading_world, make_decision, make_requests, make_result, make_run, make_spans
 from worlds import DEVICES, LAYER_TIME_S, make_problem, make_workload, make_world
 
-from twin import binning
-from twin.drawing import INK, device_colour, look
 from twin.errors import RunFolderError
-from twin.facts import device_rows, link_rows, scenario_rows
-from twin.figures import pictures
-from twin.headline import headline
 from twin.metrics import summarise
 from twin.partition import Partition, thirds
 from twin.places import mean_rate_bps
 from twin.problem import SwitchCost
-from twin.report import render, write_report
+from twin.report import binning, render, write_report
+from twin.report.drawing import INK, device_colour, look
+from twin.report.facts import device_rows, link_rows, scenario_rows
+from twin.report.figures import pictures
+from twin.report.headline import headline
 from twin.steps import Steps
 from twin.topology import DOWN, UP, Continuum
 from twin.traces import LinkTrace
@@ -371,7 +370,7 @@ def test_importing_the_report_loads_no_drawing_library():
     import subprocess
     import sys
 
-    modules = "twin.report, twin.runfolder, twin.metrics"
+    modules = "twin.report, twin.runs.folder, twin.metrics"
     code = f"import sys, {modules}; print({{'matplotlib', 'pyarrow', 'jinja2'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -11,13 +11,14 @@ import pytest
 from results import fading_results, fading_world, make_decision, make_requests, make_run, make_spans
 from worlds import make_world
 
-from twin import provenance, runfolder
 from twin.errors import RunFolderError
-from twin.parquet import COLUMNS, read_table, write_table
 from twin.partition import thirds
 from twin.records import Kind, Requests, Spans
-from twin.runfolder import plain, read_info, read_run, write_run, write_text
-from twin.timeline import timeline
+from twin.runs import folder as runfolder
+from twin.runs import provenance
+from twin.runs.folder import plain, read_info, read_run, write_run, write_text
+from twin.runs.parquet import COLUMNS, read_table, write_table
+from twin.runs.timeline import timeline
 
 TABLES = ("requests.parquet", "spans.parquet", "power.parquet", "observations.parquet")
 
@@ -217,7 +218,7 @@ def test_a_broken_decision(folder, line):
 
 
 def test_tables_of_several_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("twin.parquet._ROWS_PER_GROUP", 3)
+    monkeypatch.setattr("twin.runs.parquet._ROWS_PER_GROUP", 3)
     outcomes = [0, 1, 2, 3, 3, 0, 1, 0]
     requests = make_requests(range(8), [x + 0.5 for x in range(8)], outcomes)
     write_table(tmp_path / "x.parquet", requests, "simulated")

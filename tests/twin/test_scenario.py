@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import LAYER_TIME_S, make_profile, tiny_project, tiny_scenario, write_scenario, write_trace
 
-from twin.convert import later_start
 from twin.problem import Demand, Objective, SwitchCost
 from twin.profiles import Quantiles, StageTime
 from twin.scenario import load_world, main
+from twin.scenario_file.convert import later_start
+from twin.scenario_file.yamlplaces import dump_yaml
 from twin.steps import Steps
 from twin.topology import PowerStates
 from twin.world import Control, Fault
-from twin.yamlplaces import dump_yaml
 
 
 def test_the_default_world(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twin.scenario import json_schema, main, read_scenario
-from twin.yamlplaces import dump_yaml, parse_value
+from twin.scenario_file.yamlplaces import dump_yaml, parse_value
 
 PROJECT = Path(__file__).parents[2]
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from strategies import conditions, partitions, problems
 from worlds import DEVICES, LINKS, make_graph, make_links, make_problem
 
-from twin import plans
 from twin.cost import predict
-from twin.enumeration import Weighed, best_plans
 from twin.errors import InfeasibleError, ScenarioError
-from twin.labels import least_partition
 from twin.partition import Partition
 from twin.problem import Conditions, Demand, Objective
-from twin.relaxed import least_latency, relax, row_bounds
-from twin.search import _goal, best, candidates, evaluate, pareto, references, score_of
-from twin.space import situation_of
+from twin.search import best, candidates, evaluate, pareto, plans, references, score_of
+from twin.search.enumeration import Weighed, best_plans
+from twin.search.labels import least_partition
+from twin.search.relaxed import least_latency, relax, row_bounds
+from twin.search.solve import _goal
+from twin.search.space import situation_of
 from twin.topology import UP, Continuum, Device
 from twin.units import BITS_PER_BYTE
 

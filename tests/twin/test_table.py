@@ -10,9 +10,9 @@ from results import fading_results, fading_world, make_requests, make_run, make_
 from rich.console import Console
 from worlds import make_world
 
-from twin.intervals import Interval, Paired
 from twin.metrics import summarise
-from twin.table import show
+from twin.metrics.intervals import Interval, Paired
+from twin.report.table import show
 from twin.wording import change, given, milliseconds, number, share, with_interval
 
 

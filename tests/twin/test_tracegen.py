@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from twin.errors import TraceError
-from twin.tracecatalog import CATALOG, EDGE_THROTTLED, LTE_OUTAGES, WIFI_WALK
 from twin.tracegen import csv_text, main, meta_text
-from twin.tracemodels import generate
+from twin.tracemodels.catalog import CATALOG, EDGE_THROTTLED, LTE_OUTAGES, WIFI_WALK
+from twin.tracemodels.markov import generate
 from twin.traces import load_link_trace, load_load_trace
 
 COMMITTED = Path(__file__).parents[2] / "data" / "traces"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.arrivals import read_arrivals
 from twin.errors import ScenarioError
 from twin.problem import Demand
+from twin.scenario_file.arrivals import read_arrivals
 from twin.workload import ServiceNoise, Workload, stream
 
 

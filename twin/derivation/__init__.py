@@ -1,0 +1,1 @@
+"""Layer profiles derived from published whole-model times by a roofline."""

@@ -1,0 +1,1 @@
+"""Advice on where to split now: the best partition, the alternatives, and where the answer changes."""
