@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -152,6 +153,12 @@ class TestPage:
     def test_written_to_a_file(self, page, world, results, summary, tmp_path):
         write_report(tmp_path / "out" / "report.html", world, results, summary)
         assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == page
+        figures = sorted((tmp_path / "out" / "figures").iterdir())
+        assert len(figures) == page.count("<figure")
+        for path in figures:
+            root = ET.fromstring(path.read_text(encoding="utf-8"))
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert "source: simulated" in path.read_text(encoding="utf-8")
         (tmp_path / "file").write_text("")
         with pytest.raises(RunFolderError, match="cannot be written"):
             write_report(tmp_path / "file" / "report.html", world, results, summary)

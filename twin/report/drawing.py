@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twin.units import ms_from_s
@@ -54,6 +55,9 @@ _SETTINGS: Any = {
 }
 
 
+_XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
+
+
 class Picture(NamedTuple):
     """A figure for the page.
 
@@ -68,6 +72,15 @@ class Picture(NamedTuple):
     title: str
     image: str
     caption: str
+
+    def alone(self) -> str:
+        """The figure as an SVG file of its own: dark on white, its caption as the description."""
+        start = self.image.index(">") + 1
+        head = self.image[:start].replace(
+            "<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" {_XLINK} color="{INK}" ', 1
+        )
+        about = f"<title>{escape(self.title)}</title><desc>{escape(self.caption)}</desc>"
+        return f'{head}{about}<rect width="100%" height="100%" fill="white"/>{self.image[start:]}'
 
 
 class Look(NamedTuple):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from twin.metrics.intervals import Interval
     from twin.metrics.summary import PolicySummary, Summary
     from twin.records import RunResult
+    from twin.report.drawing import Picture
     from twin.world import World
 
 _ENTRIES_SHOWN = 50
@@ -39,10 +40,10 @@ class Decisions(NamedTuple):
 
 
 def write_report(path: Path, world: World, results: Sequence[RunResult], summary: Summary) -> None:
-    """Write a self-contained HTML page.
+    """Write a self-contained HTML page, and its figures as SVG files in the folder `figures` beside it.
 
     Args:
-        path: The file.
+        path: The file of the page.
         world: The scenario that was played.
         results: The policies, each with all its replications.
         summary: Their figures.
@@ -50,11 +51,14 @@ def write_report(path: Path, world: World, results: Sequence[RunResult], summary
     Raises:
         RunFolderError: The file cannot be written.
     """
-    write_text(path, render(world, results, summary))
+    drawn = pictures(world, results, summary)
+    for picture in drawn:
+        write_text(path.parent / "figures" / f"{picture.name}.svg", picture.alone())
+    write_text(path, render(world, results, summary, drawn))
 
 
-def render(world: World, results: Sequence[RunResult], summary: Summary) -> str:
-    """Return the page."""
+def render(world: World, results: Sequence[RunResult], summary: Summary, drawn: Sequence[Picture] | None = None) -> str:
+    """Return the page; its figures are drawn here unless they are given."""
     import jinja2  # noqa: PLC0415 - not needed without a report
 
     environment = jinja2.Environment(
@@ -71,7 +75,7 @@ def render(world: World, results: Sequence[RunResult], summary: Summary) -> str:
         header=_header(summary),
         rows=[_row(summary, policy) for policy in summary.policies],
         differences=_differences(summary),
-        pictures=pictures(world, results, summary),
+        pictures=pictures(world, results, summary) if drawn is None else drawn,
         device_header=facts.DEVICE_HEADER,
         devices=facts.device_rows(world),
         link_header=facts.LINK_HEADER,

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from twin.runs import provenance
 from twin.errors import RunFolderError
-from twin.runs.parquet import empty, read_table, write_table
 from twin.records import Power, RawSamples, Requests, RunResult, Spans
+from twin.runs import provenance
+from twin.runs.parquet import empty, read_table, write_table
 from twin.runs.timeline import timeline
 
 if TYPE_CHECKING:
