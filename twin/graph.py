@@ -86,11 +86,11 @@ class LayerGraph:
         return {layer.name: position for position, layer in enumerate(self.layers)}
 
     @cached_property
-    def digraph(self) -> nx.DiGraph:
+    def digraph(self) -> nx.DiGraph[str]:
         """The graph as `networkx.DiGraph`, with `input` as a node; node attribute `layer`."""
         import networkx as nx  # noqa: PLC0415 - slow to import and not needed by every command
 
-        graph = nx.DiGraph(model=self.model)
+        graph: nx.DiGraph[str] = nx.DiGraph(model=self.model)
         graph.add_node(INPUT)
         for layer in self.layers:
             graph.add_node(layer.name, layer=layer)

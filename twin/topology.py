@@ -147,11 +147,11 @@ class Continuum:
         return self._paths[source, target]
 
     @cached_property
-    def graph(self) -> nx.Graph:
+    def graph(self) -> nx.Graph[int]:
         """The links as `networkx.Graph` over device positions; edge attribute `link`."""
         import networkx as nx  # noqa: PLC0415 - slow to import and not needed by every command
 
-        graph = nx.Graph()
+        graph: nx.Graph[int] = nx.Graph()
         graph.add_nodes_from(range(len(self.devices)))
         graph.add_edges_from((x.a, x.b, {"link": position}) for position, x in enumerate(self.links))
         return graph
