@@ -88,12 +88,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Derive layer profiles of a device from the times of whole models.",
     )
     parser.add_argument(
-        "benchmarks", type=Path, nargs="*", metavar="FILE", help="benchmark files (all in OUT/benchmarks)"
+        "benchmarks", type=Path, nargs="*", metavar="FILE", help="benchmark files (default: all in OUT/benchmarks)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("data"), help="data folder; profiles go to OUT/profiles (data)"
+        "--out", type=Path, default=Path("data"), help="data folder; profiles go to OUT/profiles (default: data)"
     )
-    parser.add_argument("--models", type=Path, help="folder of the layer graphs (OUT/models)")
+    parser.add_argument("--models", type=Path, help="folder of the layer graphs (default: OUT/models)")
     return parser.parse_args(arguments)
 
 

@@ -235,6 +235,8 @@ def _busy_s(problem: Problem, spans: Spans, edges_s: np.ndarray) -> np.ndarray:
 def _charged_j(n_devices: int, decisions: Iterable[Mapping[str, Any]], edges_s: np.ndarray) -> np.ndarray:
     """Joules charged for switches by device and bin, shape [n_devices, n_bins]; the last edge belongs to its bin."""
     charged_j = np.zeros((n_devices, len(edges_s) - 1))
+    if len(edges_s) == 1:
+        return charged_j
     for entry in decisions:
         for device, joules in entry.get("charged_j", {}).items():
             if edges_s[0] <= entry["t_s"] <= edges_s[-1]:

@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
         "rtt_s of a link, and devices.I.slowdown (SI units)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override a field")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a place, such as devices.pi.load=2"
+    )
     return parser
 
 

@@ -215,7 +215,7 @@ class Samples:
         done_t_s: Time at which each request was answered since the last tick, shape [c].
         latency_s: Its end-to-end latency.
         done_epoch: Its plan epoch.
-        open_link: Link of each message that is being sent and has no receipt yet, shape [p].
+        open_link: Link of each message that is being sent, shape [p].
         open_direction: Its direction.
         open_bytes: Its bytes.
         open_transfer_s: Time since its transmission started.

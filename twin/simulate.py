@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin.cli import guarded
-from twin.errors import ScenarioError
+from twin.errors import PartitionError, ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.json and len(options.scenario) > 1:
+        raise ScenarioError("--json prints one summary; give one scenario, or read DIR/<scenario>/summary.json")
     if options.out is not None and len(options.scenario) > 1:
         outs = [Path(options.out) / path.stem for path in options.scenario]
     else:
@@ -40,10 +42,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Play the policies of a scenario in the twin and compare them.",
     )
     parser.add_argument("scenario", nargs="+", type=Path, help="scenario file (YAML); several are played in turn")
-    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/<scenario>)")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder for the results (default: runs/<scenario>); of several scenarios, DIR/<scenario> each",
+    )
     parser.add_argument("--policy", nargs="+", metavar="LABEL", help="play only these policies")
     parser.add_argument("--seed", type=int, metavar="N", help="seed in place of the scenario's")
-    parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="override a field")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a place, such as devices.pi.load=2"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
     return parser
@@ -105,7 +113,10 @@ def play(world: World, specs: Sequence[PolicySpec], backend: Backend, console: C
             for replication in range(world.replications):
                 progress.update(task, description=f"{world.name}: {spec.label}")
                 policy = POLICIES[spec.kind](**spec.options)
-                runs.append(backend.run(world, policy, spec.label, replication))
+                try:
+                    runs.append(backend.run(world, policy, spec.label, replication))
+                except PartitionError as error:
+                    raise PartitionError(f"policies.{spec.label}: {error}; change the policy or the limit") from error
                 progress.advance(task)
             results.append(RunResult.concatenate(runs))
     return results

@@ -22,8 +22,9 @@ def number(value: float | None, digits: int = 3) -> str:
         return UNKNOWN
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
+    # The exponent after rounding: 9.996 has one digit before the point, 10.0 has two.
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
 
 
 def given(value: float | None) -> str:

@@ -114,10 +114,10 @@ class TestPage:
             "3 replications",
             "seed 1",
             "tiny: 4 layers",
-            "poisson, 4 requests per second, until 30 s",
+            "poisson, 4 requests/s, until 30 s",
             "score = 0.5 × latency / 100 ms + 0.5 × energy / 7.65 J",  # noqa: RUF001 - as shown
             "deadline 250 ms",
-            "off: stage times are their medians",
+            "none: stage times are their medians",
             "synthetic",
             "pi ↔ laptop walk derived full 3 to 20",
             "node energy, J per completed request",
@@ -149,6 +149,14 @@ class TestPage:
             assert re.search(r"n = \d+|replication \d", picture.caption)
         units = (" ms", "(ms)", "Joules", "layers")
         assert all(unit in picture.caption for unit, picture in zip(units, drawn, strict=True))
+
+    def test_the_figure_over_time_counts_the_warm_up_that_it_shows(self, world):
+        problem = world.problem
+        requests = make_requests([0.5, 1.0, 3.0], [0.6, 1.1, 3.1], [0, 0, 0], warm_up_s=2.0)
+        run = make_run(world, requests, make_spans([]), [make_decision(0.0, problem.on_device(0))])
+        time, latencies = pictures(world, [run], summarise(world, [run]))[:2]
+        assert "n = 3 answered" in time.caption
+        assert "n = 1 answered" in latencies.caption
 
     def test_written_to_a_file(self, page, world, results, summary, tmp_path):
         write_report(tmp_path / "out" / "report.html", world, results, summary)
@@ -226,9 +234,9 @@ class TestOddRuns:
 class TestHeadline:
     def test_names_the_best_and_the_difference(self, summary):
         sentence = headline(summary)
-        assert sentence.startswith("`pi-only` does best: 128 ms on average against 968 ms with `static`")
+        assert sentence.startswith("`pi-only` does best by the score: 128 ms on average against 968 ms with `static`")
         assert "J per request against" in sentence
-        assert sentence.endswith("better in 3 of 3.")
+        assert "better in 3 of 3. But the least node energy is that of `static`, 7.13 J against 7.63 J." in sentence
 
     def test_first_is_best(self, world, results):
         sentence = headline(summarise(world, [results[2], results[0]]))
@@ -247,7 +255,7 @@ class TestHeadline:
 
     def test_luck_is_called_luck(self):
         world = fading_world(replications=1)
-        assert headline(summarise(world, fading_results(world))).endswith("one replication cannot tell this from luck.")
+        assert "one replication cannot tell this from luck." in headline(summarise(world, fading_results(world)))
 
     def test_too_small_a_difference(self, world, results, summary):
         policies = tuple(

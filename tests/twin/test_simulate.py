@@ -91,6 +91,11 @@ def test_json_on_stdout_is_the_summary(scenario, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
+def test_json_of_several_scenarios_is_refused(scenario, tmp_path, capsys):
+    assert guarded(lambda: main([str(scenario), str(scenario), "--out", str(tmp_path), "--json"])) == 2
+    assert "--json prints one summary" in capsys.readouterr().err
+
+
 def changed(scenario, edit):
     data = yaml.safe_load(scenario.read_text())
     edit(data)
@@ -184,3 +189,12 @@ def test_bad_arguments(arguments, expected, scenario, tmp_path, capsys):
     message = capsys.readouterr().err
     for part in expected:
         assert part in message
+
+
+def test_a_policy_that_chooses_what_is_not_allowed_is_named(scenario, tmp_path, capsys):
+    data = yaml.safe_load(scenario.read_text())
+    device = data["devices"][0]["name"]
+    data["policies"] = {"stay": {"kind": "device-only", "device": device}}
+    scenario.write_text(yaml.safe_dump(data))
+    assert simulate(scenario, tmp_path / "out", "--set", f"devices.{device}.memory_bytes=1") == 2
+    assert "policies.stay: the policy chose" in capsys.readouterr().err

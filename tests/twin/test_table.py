@@ -129,7 +129,16 @@ def test_nothing_answered():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.0, "0"), (12.345, "12.3"), (0.0012345, "0.00123"), (98765.4, "98765"), (-1.5, "-1.50")],  # noqa: RUF001
+    [
+        (None, "–"),  # noqa: RUF001 - the dash that is shown
+        (0.0, "0"),
+        (12.345, "12.3"),
+        (0.0012345, "0.00123"),
+        (0.9999, "1.00"),
+        (9.996, "10.0"),
+        (98765.4, "98765"),
+        (-1.5, "-1.50"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twin.units import megabytes_from_bytes, ms_from_s, us_from_s
+from twin.wording import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +57,6 @@ def _comparisons(title: str, entries: Iterable[Comparison]) -> Table:
             entry.what,
             f"{ms_from_s(entry.published_s):.3f}",
             f"{ms_from_s(entry.derived_s):.3f}",
-            f"{entry.error:+.1%}",
+            f"{percent(entry.error)} %",
         )
     return table

@@ -6,6 +6,7 @@ next station. What is caught on a lost device is taken off its station and its p
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,7 @@ class Play:
         self.stations = [Station(device.slots) for device in continuum.devices]
         self.stations += [Station() for _ in range(2 * len(continuum.links))]
         self._rates = faulted_rates(world)
+        self._sent_s = [-np.inf] * len(self._rates)
         self.faults = Faults(self)
         self.switch = Switch(self)
         self.ticker = Ticker(self)
@@ -96,8 +98,7 @@ class Play:
         self.faults.start()
         self.arrivals.start()
         self.clock.play(self.is_over)
-        self._cut_off()
-        spans = self.spans.table(self.replication)
+        spans = self.spans.table(self.replication, self._cut_off())
         decisions = tuple(self.controller.log)
         requests = self.requests.table(self.replication, self.world.workload)
         power = power_samples(self.world, requests, spans, decisions)
@@ -118,7 +119,12 @@ class Play:
             self.clock.call_at(held_until_s, FIRST_RANK + request, self.release, request, held_until_s)
             return
         self.requests.epoch[request] = self.switch.plan.epoch
-        self.advance(Job(request, self.switch.plan), now_s)
+        job = Job(request, self.switch.plan)
+        if self.clock.peek() > now_s:
+            self.advance(job, now_s)
+        else:
+            # Earlier requests may enter the same station at this very time; they go first.
+            self.clock.call_at(now_s, FIRST_RANK + request, self.advance, job, now_s)
 
     def advance(self, job: Job, now_s: float) -> None:
         """Let a job enter the station of its present visit."""
@@ -131,13 +137,13 @@ class Play:
             if self._drops(station, visit.device, now_s):
                 self.end(job, now_s, Outcome.DROPPED, Reason.QUEUE_LIMIT)
                 return
-            amount = self._service(visit.device, max(job.request, 0), visit.amount)
+            luck_of = job.request if job.request >= 0 else len(self.requests)
+            amount = self._service(visit.device, luck_of, visit.amount)
             station.admit(job, now_s, self._rates[visit.place], amount)
             delay_s = 0.0
         else:
-            idle_since_s = station.last_end_s
             station.admit(job, now_s, self._rates[visit.place], visit.amount)
-            delay_s = self._delay_s(visit, job, idle_since_s)
+            delay_s = self._delay_s(visit, job)
         if job.finish_s < np.inf:
             rank = FIRST_RANK + job.request if job.request >= 0 else PROBE_RANK
             self.clock.call_at(job.finish_s + delay_s, rank, self._served, job, delay_s)
@@ -152,11 +158,13 @@ class Play:
         answered = outcome <= Outcome.LATE
         self.requests.end(job.request, now_s if answered else np.nan, outcome, reason)
         self.under_way -= 1
-        self.arrivals.answered(job.request, now_s)
+        self.arrivals.ended(job.request, now_s, lost=reason == Reason.LOST)
 
     def caught(self, job: Job, now_s: float) -> None:
         """Take a job off a station that was lost while the job was there."""
         self.stuck -= job.finish_s == np.inf and job.request >= 0
+        place = job.plan.visits[job.step].place
+        self._sent_s[place] = min(self._sent_s[place], now_s)
         self._record(job, now_s)
         self._lose(job, now_s)
 
@@ -212,12 +220,13 @@ class Play:
 
     def _drops(self, station: Station, device: int, now_s: float) -> bool:
         limit = self.problem.continuum.devices[device].queue_limit
-        return limit is not None and station.is_full and station.waiting(now_s) >= limit
+        return limit is not None and station.is_full(now_s) and station.waiting(now_s) >= limit
 
-    def _delay_s(self, visit: Visit, job: Job, idle_since_s: float) -> float:
+    def _delay_s(self, visit: Visit, job: Job) -> float:
         """What a message takes beside its transmission; half the rtt is read at the transmission's end."""
         if job.finish_s == np.inf:
             return 0.0
+        idle_since_s, self._sent_s[visit.place] = self._sent_s[visit.place], job.finish_s
         link = self.problem.continuum.links[visit.link]
         delay_s = link.message_overhead_s + self.world.links[visit.link].rtt.at(job.finish_s) / 2
         if link.slow_start_s and job.start_s - idle_since_s > link.slow_start_idle_s:
@@ -263,12 +272,18 @@ class Play:
             kind = Kind.COMPUTE if visit.device >= 0 else Kind.TRANSMIT
             self.spans.add(job.request, epoch, kind, visit.place, job.start_s, until_s, visit.size_bytes)
 
-    def _cut_off(self) -> None:
-        """Record what was still under way when the run ended, and name what could never have ended."""
-        now_s = self.arrivals.limit_s if self.arrivals.over and self.under_way else self.clock.now
-        for station in self.stations:
-            for job in station.clear(now_s):
-                if job.start_s < np.inf:
-                    self._record(job, now_s)
-                if job.request >= 0 and job.finish_s == np.inf:
-                    self.requests.end(job.request, np.nan, Outcome.FAILED, Reason.NO_CAPACITY)
+    def _cut_off(self) -> float:
+        """Record what was still under way when the run ended, and name what could never have ended.
+
+        Returns:
+            When the run ended.
+        """
+        now_s = self.arrivals.limit_s if self.arrivals.over and self.under_way else float(self.clock.now)
+        for job in itertools.chain(*self.stations):
+            visit = job.plan.visits[job.step]
+            self._record(job, min(job.finish_s, now_s))
+            if visit.device < 0 and job.finish_s < now_s:
+                self.spans.add(job.request, job.plan.epoch, Kind.PROPAGATE, visit.place, job.finish_s, now_s, 0.0)
+            if job.request >= 0 and job.finish_s == np.inf:
+                self.requests.end(job.request, np.nan, Outcome.FAILED, Reason.NO_CAPACITY)
+        return now_s

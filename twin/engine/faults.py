@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from twin.world import Fault, World
 
 FAULT_RANK = 0
+_LEAST_RETRY_S = 1e-3
 
 
 def faulted_rates(world: World) -> list[Callable[[float, float], float]]:
@@ -52,8 +53,10 @@ class Faults:
     What is lost for less than the detection time goes unnoticed: work waits and goes on.
 
     Attributes:
-        lost_devices: Devices known to be lost.
-        lost_links: Links known to be lost.
+        lost_devices: Devices known to be lost, once for each loss.
+        lost_links: Links known to be lost, likewise.
+        pending: Number of losses that are still to be noticed.
+        retry_s: Time after which what was lost is tried again.
 
     Args:
         play: The run.
@@ -61,9 +64,10 @@ class Faults:
 
     def __init__(self, play: Play) -> None:
         self._play = play
-        self.lost_devices: set[int] = set()
-        self.lost_links: set[int] = set()
+        self.lost_devices: list[int] = []
+        self.lost_links: list[int] = []
         self.pending = 0
+        self.retry_s = max(play.world.detect_s, _LEAST_RETRY_S)
 
     def start(self) -> None:
         """Schedule when each loss is noticed and when what was lost is back."""
@@ -87,15 +91,15 @@ class Faults:
         play = self._play
         self.pending -= 1
         known = self.lost_links if fault.kind == "link_down" else self.lost_devices
-        known.add(fault.target)
+        known.append(fault.target)
         caught = [job for station in self._lost_stations(fault) for job in play.stations[station].clear(now_s)]
         play.ticker.tick(now_s)
         for job in sorted(caught, key=lambda job: job.request):
             play.caught(job, now_s)
         play.clock.call_at(fault.end_s, FAULT_RANK, self._back, fault, known, fault.end_s)
 
-    def _back(self, fault: Fault, known: set[int], now_s: float) -> None:
-        known.discard(fault.target)
+    def _back(self, fault: Fault, known: list[int], now_s: float) -> None:
+        known.remove(fault.target)
         self._play.ticker.tick(now_s)
 
     def _lost_stations(self, fault: Fault) -> list[int]:

@@ -81,10 +81,16 @@ class Arrivals:
         self._times_s = self._workload.arrivals_s(self._play.world.seed, self._play.replication).tolist()
         self._next(0.0)
 
-    def answered(self, request: int, now_s: float) -> None:
-        """A request has ended: in a closed loop its client thinks and sends the next."""
+    def ended(self, request: int, now_s: float, *, lost: bool) -> None:
+        """A request has ended: in a closed loop its client thinks and sends the next.
+
+        A client whose request was lost waits for the detection time at least, or else it would ask again and again at
+        the same time for as long as the loss lasts.
+        """
         if self._is_closed:
-            self._send(self._play.requests.client[request], now_s + self._workload.think_time_s)
+            pause_s = self._workload.think_time_s
+            pause_s = max(pause_s, self._play.faults.retry_s) if lost else pause_s
+            self._send(self._play.requests.client[request], now_s + pause_s)
 
     @property
     def all_stuck(self) -> bool:

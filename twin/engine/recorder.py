@@ -92,8 +92,8 @@ class SpanColumns:
         self._end_s.append(end_s)
         self._size_bytes.append(size_bytes)
 
-    def table(self, replication: int) -> Spans:
-        """The columns as a table."""
+    def table(self, replication: int, until_s: float) -> Spans:
+        """The columns as a table, without what would have come after `until_s`."""
         return Spans(
             np.full(len(self._request), replication, dtype=np.int32),
             np.array(self._request, dtype=np.int64),
@@ -101,7 +101,7 @@ class SpanColumns:
             np.array(self._kind, dtype=np.int8),
             np.array(self._place, dtype=np.int32),
             np.array(self._start_s),
-            np.array(self._end_s),
+            np.minimum(np.array(self._end_s), until_s),
             np.array(self._size_bytes),
         )
 

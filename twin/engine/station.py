@@ -9,7 +9,7 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from twin.engine.plan import Plan
 
@@ -47,7 +47,6 @@ class Station:
     def __init__(self, slots: int = 1) -> None:
         self._free_s = [0.0] * slots
         self._jobs: deque[Job] = deque()
-        self.last_end_s = -math.inf
 
     def admit(self, job: Job, now_s: float, finish: Callable[[float, float], float], amount: float) -> None:
         """Queue a job and set its times.
@@ -62,7 +61,6 @@ class Station:
         job.arrived_s = now_s
         job.start_s = start_s = max(free_s, now_s)
         job.finish_s = finish_s = finish(start_s, amount) if start_s < math.inf else math.inf
-        self.last_end_s = finish_s
         if len(self._free_s) == 1:
             self._free_s[0] = finish_s
         else:
@@ -79,6 +77,9 @@ class Station:
     def __len__(self) -> int:
         return len(self._jobs)
 
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self._jobs)
+
     def waiting(self, now_s: float) -> int:
         """Number of jobs whose service has not started."""
         return sum(job.start_s > now_s for job in self._jobs)
@@ -87,10 +88,9 @@ class Station:
         """The jobs whose service has started and not ended."""
         return [job for job in self._jobs if job.start_s < now_s < job.finish_s]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether every server is taken."""
-        return len(self._jobs) >= len(self._free_s)
+    def is_full(self, now_s: float) -> bool:
+        """Whether every server is taken; one whose job ends now is free."""
+        return sum(job.finish_s > now_s for job in self._jobs) >= len(self._free_s)
 
     def clear(self, now_s: float) -> list[Job]:
         """Take out all jobs that are not done and free the servers."""

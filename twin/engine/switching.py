@@ -57,11 +57,13 @@ class Switch:
                 self._activate(now_s)
 
     def load_lost(self, job: Job, now_s: float) -> None:
-        """Weights were lost on their way; they are sent again after the detection time."""
-        if self._target is not None and job.plan.epoch == self._target.epoch:
-            retry_s = now_s + max(self._play.world.detect_s, 1e-3)
-            again = Job(LOAD, job.plan)
-            self._play.clock.call_at(retry_s, LOAD_RANK, self._play.advance, again, retry_s)
+        """Weights were lost on their way; they are sent again after the detection time, if still wanted then."""
+        retry_s = now_s + self._play.faults.retry_s
+        self._play.clock.call_at(retry_s, LOAD_RANK, self._load_again, job.plan, retry_s)
+
+    def _load_again(self, plan: Plan, now_s: float) -> None:
+        if self._target is not None and plan.epoch == self._target.epoch:
+            self._play.advance(Job(LOAD, plan), now_s)
 
     def _gains_bytes(self) -> dict[int, float]:
         """Parameter bytes of the layers that are new to each device."""
@@ -96,5 +98,6 @@ class Switch:
 
     def _activate(self, now_s: float) -> None:
         assert self._target is not None  # noqa: S101 - set before any change
+        if self._target.partition != self.plan.partition:
+            self.held_until_s = max(self.held_until_s, now_s + self._play.problem.switch.downtime_s)
         self.plan = self._target
-        self.held_until_s = max(self.held_until_s, now_s + self._play.problem.switch.downtime_s)

@@ -185,12 +185,21 @@ def _known(value: float) -> float | None:
 def _notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
     """What a reader should bear in mind, most important first."""
     notes = [note for policy in policies for note in _policy_notes(policy)]
+    answers = min((x.requests["ok"] + x.requests["late"] for policy in policies for x in policy.figures), default=0)
+    if 0 < answers < _P99_NEEDS:
+        notes.append(f"p99 rests on as few as {answers} answers per replication, so it is close to the maximum.")
     names = world.problem.continuum.names
     for source in ("extrapolated", "derived"):
         devices = [n for n, x in zip(names, world.profiles, strict=True) if profile_source(x) == source]
         if devices:
             how = "published figures" if source == "derived" else "published figures of other models"
             notes.append(f"The layer times of {_listed(devices)} are {source} from {how}, not measured.")
+    drifting = [n for n, x in zip(names, world.profiles, strict=True) if x.provenance.get("unsteady")]
+    if drifting:
+        notes.append(
+            f"The layer times of {_listed(drifting)} were measured while the machine drifted by some percent; "
+            "`steadiness` in the profile says how much."
+        )
     unknown = [device.name for device in world.problem.continuum.devices if device.power is None]
     if unknown:
         notes.append(f"The power of {_listed(unknown)} is not known, so no total energy is given.")
@@ -214,11 +223,6 @@ def _policy_notes(policy: PolicySummary) -> list[str]:
         notes.append(
             f"{policy.label}: {lost} of {requests['arrived']} requests were never answered; "
             "its latency is that of the others."
-        )
-    answers = min((x.requests["ok"] + x.requests["late"] for x in policy.figures), default=0)
-    if 0 < answers < _P99_NEEDS:
-        notes.append(
-            f"{policy.label}: p99 rests on as few as {answers} answers per replication, so it is close to the maximum."
         )
     offered_rps, served_rps = policy.offered_rps.mean, policy.throughput_rps.mean
     if offered_rps and served_rps is not None and served_rps < _KEEPS_UP * offered_rps and not lost:

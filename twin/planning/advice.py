@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from twin.search.goals import Aim, Plan, References
     from twin.world import World
 
+_MINIMISED = {"latency": "latency", "energy": "energy", "throughput": "bottleneck"}
+"""What is minimised for each quantity that may be asked for alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rival:
@@ -89,7 +92,7 @@ class Advice:
             "at_s": self.t_s,
             "conditions": self.conditions.to_json(),
             "objective": {
-                "minimises": self.aim if isinstance(self.aim, str) else "weighted",
+                "minimises": _MINIMISED.get(str(self.aim), "weighted"),
                 "latency": objective.latency,
                 "energy": objective.energy,
                 "boundary": objective.boundary,

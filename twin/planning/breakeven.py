@@ -34,7 +34,7 @@ PRECISION = 1e-5
 
 _DIRECTIONS: dict[str, list[int]] = {"rate_bps": [UP, DOWN], "up_bps": [UP], "down_bps": [DOWN]}
 _EXAMPLE = "write it as links.0.rate_bps=1e6:1e8"
-_FORMS = "links.I.rate_bps, links.I.up_bps, links.I.down_bps, links.I.rtt_s and devices.I.slowdown"
+_FORMS = "links.I.rate_bps, links.I.up_bps, links.I.down_bps, links.I.rtt_s and devices.I.load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ def parse_axis(text: str, problem: Problem) -> Axis:
     path, _, values = text.partition("=")
     group, _, rest = path.partition(".")
     name, _, kind = rest.rpartition(".")
+    if group == "devices" and kind == "load":
+        kind = "slowdown"  # what a scenario calls the load is a constant slowdown here
     kinds = {"links": ("rate_bps", "up_bps", "down_bps", "rtt_s"), "devices": ("slowdown",)}.get(group, ())
     if kind not in kinds:
         raise ScenarioError(f"--vary {text}: `{path}` cannot vary; what can: {_FORMS}")

@@ -39,8 +39,9 @@ def _setting(advice: Advice) -> str:
         for x in profile_sources(world)
     ]
     lines = [
-        f"{world.name}: where to split {world.problem.graph.model} at {number(advice.t_s)} s",
+        f"{world.name}: where to split {world.problem.graph.model} at {advice.t_s:.12g} s",
         *_paragraph(f"minimised: {_objective(advice)}"),
+        "source: simulated (cost model and exact search)",
         *_paragraph(f"layer times: {'; '.join(sources)}"),
         *_paragraph(f"conditions: {'; '.join(_conditions(advice))}"),
     ]
@@ -51,7 +52,11 @@ def _objective(advice: Advice) -> str:
     objective = advice.objective
     deadline = "" if objective.deadline_s is None else f"; deadline {milliseconds(objective.deadline_s)} ms"
     if isinstance(advice.aim, str):
-        goals = {"latency": "latency", "energy": f"energy ({objective.boundary})", "throughput": "bottleneck"}
+        goals = {
+            "latency": "latency",
+            "energy": f"energy ({objective.boundary})",
+            "throughput": "bottleneck (the most requests/s)",
+        }
         return goals[advice.aim] + deadline
     terms = []
     if objective.latency:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from twin.policies.reach import or_edge_only
 from twin.problem import Decision
 
 if TYPE_CHECKING:
     from twin.partition import Partition
     from twin.problem import Observation, Problem
 
+DeviceState = tuple["Problem", "Partition"]
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceOnly:
-    """Runs the whole model on one device; on the edge while that device is lost.
+    """Runs the whole model on one device; on the edge while that device cannot be reached.
 
     Attributes:
         device: Name of the device.
@@ -22,20 +25,16 @@ class DeviceOnly:
 
     device: str
 
-    def init(self, problem: Problem) -> tuple[int, Partition, Partition]:
-        """Return the device's position, its partition and the edge's.
+    def init(self, problem: Problem) -> DeviceState:
+        """Return the problem and the partition.
 
         Raises:
             ScenarioError: There is no such device.
         """
-        position = problem.continuum.position(self.device)
-        return position, problem.on_device(position), problem.on_device(0)
+        return problem, problem.on_device(problem.continuum.position(self.device))
 
-    def decide(
-        self, observation: Observation, state: tuple[int, Partition, Partition]
-    ) -> tuple[Decision, tuple[int, Partition, Partition]]:
+    def decide(self, observation: Observation, state: DeviceState) -> tuple[Decision, DeviceState]:
         """Always the same, unless the device is lost."""
-        position, partition, edge_only = state
-        if observation.available[position]:
-            return Decision(partition, f"always all on {self.device}"), state
-        return Decision(edge_only, f"{self.device} is lost: all on the edge"), state
+        partition, is_fallback = or_edge_only(*state, observation)
+        reason = f"{self.device} cannot be reached: all on the edge" if is_fallback else f"always all on {self.device}"
+        return Decision(partition, reason), state

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Literal
 
 from twin.errors import ScenarioError
 from twin.partition import Partition, thirds
+from twin.policies.reach import or_edge_only
 from twin.problem import Decision
 from twin.search import best
 
 if TYPE_CHECKING:
     from twin.problem import Observation, Problem
 
-StaticState = tuple[Partition, Partition]
+StaticState = tuple["Problem", "Partition"]
 
 
 @dataclass(frozen=True, slots=True)
 class Static:
-    """Keeps its partition, whatever happens; runs on the edge alone while a device of it is lost.
+    """Keeps its partition, whatever happens; runs on the edge alone while it cannot be carried out.
 
     Attributes:
         split: `thirds` cuts nearest to equal layer counts; `best` is the best under the first conditions.
@@ -29,7 +30,7 @@ class Static:
     after: tuple[str, ...] | None = None
 
     def init(self, problem: Problem) -> StaticState:
-        """Return the partition and the edge's own.
+        """Return the problem and the partition.
 
         Raises:
             ScenarioError: The number of cuts does not fit the devices, or the cut breaks a constraint.
@@ -42,15 +43,12 @@ class Static:
                 f"the static partition `{partition.describe(problem.continuum.names)}` breaks a memory limit or moves "
                 "a pinned layer; give other cuts with `after`"
             )
-        return partition, problem.on_device(0)
+        return problem, partition
 
     def decide(self, observation: Observation, state: StaticState) -> tuple[Decision, StaticState]:
-        """Always the same, unless a device is lost."""
-        partition, edge_only = state
-        lost = [stage.device for stage in partition.visited if not observation.available[stage.device]]
-        if lost:
-            return Decision(edge_only, f"device {lost[0]} is lost: all on the edge"), state
-        return Decision(partition, "static"), state
+        """Always the same, unless something on its way is lost."""
+        partition, is_fallback = or_edge_only(*state, observation)
+        return Decision(partition, "something on its way is lost: all on the edge" if is_fallback else "static"), state
 
     def _partition(self, problem: Problem) -> Partition:
         if self.after is None:

@@ -12,7 +12,7 @@ from twin.units import ms_from_s
 from twin.wording import given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -196,9 +196,14 @@ def deadline_line(axes: Axes, summary: Summary, *, vertical: bool) -> None:
         )
 
 
-def sample(summary: Summary) -> str:
-    """What every caption says of its numbers."""
-    answered = sorted({policy.answered for policy in summary.policies})
+def sample(summary: Summary, answered: Iterable[int] | None = None) -> str:
+    """What every caption says of its numbers.
+
+    Args:
+        summary: The figures.
+        answered: Answered requests of each policy; those that are counted if not given.
+    """
+    answered = sorted({*answered} if answered is not None else {policy.answered for policy in summary.policies})
     n = f"{answered[0]}" if len(answered) == 1 else f"{answered[0]} to {answered[-1]}"
     runs = f"{summary.replications} replication{'s' if summary.replications != 1 else ''}"
     return f"n = {n} answered requests per policy in {runs}, source: {summary.source}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from twin.metrics import profile_source
 from twin.places import link_names
-from twin.units import mbps_from_bps, megabytes_from_bytes, ms_from_s
+from twin.units import kilobytes_from_bytes, mbps_from_bps, megabytes_from_bytes, ms_from_s
 from twin.wording import UNKNOWN, given, milliseconds, number
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def _model(world: World) -> str:
     weights_mb = megabytes_from_bytes(sum(layer.parameter_bytes for layer in graph.layers))
     return (
         f"{graph.model}: {len(graph)} layers, {number(weights_mb)} MB of weights, "
-        f"input {number(megabytes_from_bytes(graph.input_bytes))} MB, "
-        f"answer {number(megabytes_from_bytes(graph.output_bytes))} MB"
+        f"input {number(kilobytes_from_bytes(graph.input_bytes))} kB, "
+        f"answer {number(kilobytes_from_bytes(graph.output_bytes))} kB"
     )
 
 
@@ -121,7 +121,7 @@ def _workload(world: World) -> str:
     elif work.kind == "replay":
         text = f"replay of {0 if work.times_s is None else len(work.times_s)} arrival times"
     else:
-        text = f"{work.kind}, {given(work.rate_rps)} requests per second"
+        text = f"{work.kind}, {given(work.rate_rps)} requests/s"
     ends = [f"{work.requests} requests"] if work.requests is not None else []
     ends += [f"{given(work.duration_s)} s"] if work.duration_s is not None else []
     text += f", until {' or '.join(ends)}" if ends else ""
@@ -172,6 +172,6 @@ def _fault(world: World, fault: Fault) -> str:
 
 def _noise(world: World) -> str:
     if not np.any(world.dispersion):
-        return "off: stage times are their medians"
+        return "none: stage times are their medians"
     spread = zip(world.problem.continuum.names, world.dispersion.tolist(), strict=True)
     return "stage times log-normal, σ of the logarithm " + ", ".join(f"{name} {number(x)}" for name, x in spread)  # noqa: RUF001 - sigma

@@ -47,6 +47,7 @@ def over_time(world: World, results: Sequence[RunResult], summary: Summary) -> P
         return None
     edges_s = binning.time_edges_s(results, end_s)
     bands = [_bands(result, edges_s) for result in results]
+    answered = [int(result.requests.completed.sum()) for result in results]
     shaded = _most_varying(world, end_s)
     with drawing(1.35 * len(results) + 2.3) as figure:
         axes = figure.subplots(len(results) + 1, 1, sharex=True, height_ratios=[*[1.0] * len(results), 0.9])
@@ -69,9 +70,9 @@ def over_time(world: World, results: Sequence[RunResult], summary: Summary) -> P
         "Latency over time",
         image,
         "End-to-end latency in ms by time of arrival: median (thick) and 95th percentile (thin) in bins of "
-        f"{number(float(edges_s[1]), 2)} s, warm-up included, {sample(summary)}. Dashed: the deadline; triangles: "
-        "switches in any replication. Bottom: rates of the links in Mbit/s as the scenario's traces and faults make "
-        "them.",
+        f"{number(float(edges_s[1]), 2)} s, warm-up included, {sample(summary, answered)}. Dashed: the deadline; "
+        "triangles: switches in any replication. Bottom: rates of the links in Mbit/s as the scenario's traces and "
+        "faults make them.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from twin.wording import change, milliseconds, number
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 _SEES_THE_TRUTH = ("clairvoyant", "oracle-static")
 """Kinds of policies that show what would be possible, and that nobody can run."""
+_NOTICEABLE = 0.01
+"""Relative difference in one quantity that is worth a word."""
 
 
 def headline(summary: Summary) -> str:
@@ -23,7 +26,9 @@ def headline(summary: Summary) -> str:
     best = min(contenders, key=lambda policy: _merit(policy, contenders))
     if best is first or not first.answered:
         return _first_is_best(summary, contenders) if best is first else _alone(summary, best)
-    return f"`{best.label}` does best: {_amounts(summary, best, first)}. {_judgement(summary, best, contenders)}"
+    how = "does best by the score" if _all_scored(contenders) else "does best"
+    text = f"`{best.label}` {how}: {_amounts(summary, best, first)}. {_judgement(summary, best, contenders)}"
+    return f"{text}{_but(summary, best, contenders)}"
 
 
 def _first_is_best(summary: Summary, contenders: list[PolicySummary]) -> str:
@@ -36,6 +41,32 @@ def _first_is_best(summary: Summary, contenders: list[PolicySummary]) -> str:
         f"No policy does better than `{first.label}`: {_amounts(summary, first, nearest)}, the nearest. "
         f"{_judgement(summary, nearest, contenders)}"
     )
+
+
+def _but(summary: Summary, best: PolicySummary, contenders: list[PolicySummary]) -> str:
+    """Who does better than the best in one quantity alone: what the score hides."""
+    boundary = summary.objective.boundary
+    texts = []
+    for what, own, known, shown, unit in (
+        (
+            "mean latency",
+            best.latency_s("mean").mean,
+            [(policy.latency_s("mean").mean, policy.label) for policy in contenders],
+            milliseconds,
+            "ms",
+        ),
+        (
+            f"{boundary} energy",
+            best.energy_j(boundary).mean,
+            [(policy.energy_j(boundary).mean, policy.label) for policy in contenders],
+            number,
+            "J",
+        ),
+    ):
+        least, label = min(((value, name) for value, name in known if value is not None), default=(math.inf, ""))
+        if own is not None and least < own * (1 - _NOTICEABLE):
+            texts.append(f"the least {what} is that of `{label}`, {shown(least)} {unit} against {shown(own)} {unit}")
+    return f" But {', and '.join(texts)}." if texts else ""
 
 
 def _all_scored(contenders: list[PolicySummary]) -> bool:
