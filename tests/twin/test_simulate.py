@@ -153,6 +153,10 @@ BAD = {
         lambda s: changed(s, lambda d: d["policies"]["pi-only"].update(device="po")),
         ["po", "pi"],
     ),
+    "a policy option out of its range": (
+        lambda s: changed(s, lambda d: d["policies"]["adaptive"].update(margin=-1)),
+        ["policies.adaptive.margin", "must be >= 0"],
+    ),
     "an unknown policy option": (
         lambda s: changed(s, lambda d: d["policies"]["adaptive"].update(margn=0.1)),
         ["policies.adaptive.margn", "margin"],

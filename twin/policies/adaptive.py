@@ -10,6 +10,7 @@ import numpy as np
 
 from twin.conditions import BULK_BYTES
 from twin.cost import predict
+from twin.policies.options import NonNegative, Positive  # noqa: TC001 - pydantic reads them at run time
 from twin.problem import Candidate, Conditions, Decision, LinkProbe, StageProbe
 from twin.search import candidates, score_of
 from twin.units import BITS_PER_BYTE
@@ -67,10 +68,10 @@ class Adaptive:
         probe_time_s: Time that a probe of a link may take, at the last known goodput.
     """
 
-    margin: float = 0.03
-    dwell_s: float = 2.0
-    stale_s: float | None = 3.0
-    probe_time_s: float = 0.05
+    margin: NonNegative = 0.03
+    dwell_s: NonNegative = 2.0
+    stale_s: NonNegative | None = 3.0
+    probe_time_s: Positive = 0.05
 
     def init(self, problem: Problem) -> AdaptiveState:
         """Return the first state."""
