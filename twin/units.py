@@ -15,11 +15,6 @@ def bits_from_bytes(size_bytes: float) -> float:
     return size_bytes * BITS_PER_BYTE
 
 
-def bytes_from_bits(size_bits: float) -> float:
-    """Return the number of bytes in `size_bits`."""
-    return size_bits / BITS_PER_BYTE
-
-
 def bps_from_mbps(rate_mbps: float) -> float:
     """Convert Mbit/s to bit/s."""
     return rate_mbps * _MEGA
