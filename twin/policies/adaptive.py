@@ -11,9 +11,10 @@ import numpy as np
 from twin.conditions import BULK_BYTES
 from twin.cost import predict
 from twin.policies.options import NonNegative, Positive  # noqa: TC001 - pydantic reads them at run time
+from twin.policies.reach import SMALL_PROBE_BYTES, large_probe_bytes, usable
 from twin.problem import Candidate, Conditions, Decision, LinkProbe, StageProbe
 from twin.search import candidates, score_of
-from twin.units import BITS_PER_BYTE
+from twin.search.space import usable_links
 from twin.waiting import sojourn_s
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ _URGENT = 0.5
 """Gain that does not wait for the end of the dwell time."""
 _RECOVERED = 1.2
 """Factor by which a device must once have been faster to be worth a probe."""
-_SHORTEST_PROBE_BYTES = 16_000.0
-_LONGEST_PROBE_BYTES = 400_000.0
-_ROUND_TRIP_BYTES = 1_000.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +84,7 @@ class Adaptive:
 
     def decide(self, observation: Observation, state: AdaptiveState) -> tuple[Decision, AdaptiveState]:
         """Search, compare with the running partition, and ask for the probes that could change the answer."""
-        conditions = _reachable(observation.conditions, observation, state.problem)
+        conditions = usable(state.problem, observation)
         state = replace(
             state,
             best_rate_bps=np.maximum(state.best_rate_bps, conditions.rate_bps),
@@ -137,8 +135,7 @@ class Adaptive:
         stale = np.minimum(observation.age_s, t_s - state.probed_s) >= self.stale_s
         idle = np.minimum(observation.device_age_s, t_s - state.tested_s) >= self.stale_s
         idle &= observation.available
-        usable = observation.link_up & _both_ends(problem, observation.available)
-        stale &= usable[:, None]
+        stale &= usable_links(problem, observation.available, observation.link_up)[:, None]
         if not (stale.any() or idle.any()):
             return (), state
         hopeful = Conditions(
@@ -171,24 +168,11 @@ class Adaptive:
         for message in predict(problem, wish, conditions).transfers:
             if stale[message.link, message.direction]:
                 rate_bps = float(conditions.rate_bps[message.link, message.direction])
-                size_bytes = max(rate_bps * self.probe_time_s / BITS_PER_BYTE, _SHORTEST_PROBE_BYTES)
-                size_bytes = min(size_bytes, message.size_bytes, _LONGEST_PROBE_BYTES)
-                probes.append(LinkProbe(message.link, message.direction, _ROUND_TRIP_BYTES))
+                size_bytes = min(large_probe_bytes(rate_bps, self.probe_time_s), message.size_bytes)
+                probes.append(LinkProbe(message.link, message.direction, SMALL_PROBE_BYTES))
                 if size_bytes > BULK_BYTES:
                     probes.append(LinkProbe(message.link, message.direction, size_bytes))
         return probes
-
-
-def _both_ends(problem: Problem, available: np.ndarray) -> np.ndarray:
-    """Whether the devices at both ends of each link are there, shape [n_links]."""
-    ends = [(link.a, link.b) for link in problem.continuum.links]
-    return np.array([bool(available[a] and available[b]) for a, b in ends], dtype=bool)
-
-
-def _reachable(conditions: Conditions, observation: Observation, problem: Problem) -> Conditions:
-    """The conditions with a goodput of zero on links that are down or lead to a lost device."""
-    usable = observation.link_up & _both_ends(problem, observation.available)
-    return Conditions(np.where(usable[:, None], conditions.rate_bps, 0.0), conditions.rtt_s, conditions.slowdown)
 
 
 def _weigh(problem: Problem, conditions: Conditions, observation: Observation) -> list[Candidate]:

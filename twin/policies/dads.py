@@ -27,7 +27,8 @@ import numpy as np
 from twin.cost import linear_latency, predict, station_of
 from twin.graph import INPUT
 from twin.policies.options import NonNegative  # noqa: TC001 - pydantic reads them at run time
-from twin.policies.weighing import TwoTier, usable
+from twin.policies.reach import usable
+from twin.policies.weighing import TwoTier
 from twin.problem import Decision
 from twin.units import BITS_PER_BYTE
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from twin.errors import ScenarioError
 from twin.policies.options import NonNegative  # noqa: TC001 - pydantic reads them at run time
-from twin.policies.weighing import TwoTier, usable
+from twin.policies.reach import usable
+from twin.policies.weighing import TwoTier
 from twin.problem import Decision
 
 if TYPE_CHECKING:

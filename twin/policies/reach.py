@@ -1,14 +1,30 @@
-"""Whether a partition can be carried out with what is there, and what else can be done."""
+"""What can be reached, what else can be done, and how large a message tells how fast the way there is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from twin.cost import route_of
+from twin.search.space import situation_of
+from twin.units import BITS_PER_BYTE
 
 if TYPE_CHECKING:
     from twin.partition import Partition
-    from twin.problem import Observation, Problem
+    from twin.problem import Conditions, Observation, Problem
+
+SMALL_PROBE_BYTES = 1_000.0
+"""Size of the small message of a probe, which tells the round-trip time."""
+_LEAST_BYTES, _MOST_BYTES = 16_000.0, 400_000.0
+
+
+def large_probe_bytes(rate_bps: float, time_s: float) -> float:
+    """Size of the large message of a probe, which may take about `time_s` at the last known goodput."""
+    return min(max(rate_bps * time_s / BITS_PER_BYTE, _LEAST_BYTES), _MOST_BYTES)
+
+
+def usable(problem: Problem, observation: Observation) -> Conditions:
+    """The estimated conditions, with a goodput of zero on links that are down or lead to a lost device."""
+    return situation_of(problem, observation.conditions, observation.available, observation.link_up).conditions
 
 
 def is_reachable(problem: Problem, partition: Partition, observation: Observation) -> bool:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from twin.cost import predict
 from twin.errors import ScenarioError
 from twin.partition import Partition
+from twin.policies.reach import SMALL_PROBE_BYTES, large_probe_bytes
 from twin.problem import Candidate, LinkProbe, StageProbe
 from twin.search import best
-from twin.search.space import situation_of
-from twin.units import BITS_PER_BYTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,8 +24,6 @@ _LOGGED = 8
 """Plans that a decision records."""
 _PROBE_S = 0.05
 """Time that the large message of a probe may take, at the last known goodput."""
-_SHORT_BYTES, _LEAST_BYTES, _MOST_BYTES = 1_000.0, 16_000.0, 400_000.0
-"""Size of the small message of a probe, and the bounds of the large one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +116,7 @@ class TwoTier:
         for hop in self.problem.continuum.path(0, self.target):
             way = (hop.link, hop.direction)
             if observation.age_s[way] >= stale_s and way not in sending:
-                probes += [LinkProbe(*way, _SHORT_BYTES), LinkProbe(*way, self._probe_bytes(observation, way))]
+                probes += [LinkProbe(*way, SMALL_PROBE_BYTES), LinkProbe(*way, self._probe_bytes(observation, way))]
         if observation.device_age_s[self.target] >= stale_s and self.target not in now.open_device:
             probes.append(StageProbe(self.target, (min(self.layers, key=lambda layer: float(times_s[layer])),)))
         return tuple(probes)
@@ -131,8 +128,7 @@ class TwoTier:
         return tuple(x for x in sorted(given) if self.target and self.problem.layer_time_s[self.target, x] > 0)
 
     def _probe_bytes(self, observation: Observation, way: tuple[int, int]) -> float:
-        size_bytes = float(observation.conditions.rate_bps[way]) * _PROBE_S / BITS_PER_BYTE
-        return min(max(size_bytes, _LEAST_BYTES), _MOST_BYTES)
+        return large_probe_bytes(float(observation.conditions.rate_bps[way]), _PROBE_S)
 
     def otherwise(self, observation: Observation) -> Partition:
         """What to run where no cut in two can be carried out: the exact search's choice over all devices."""
@@ -144,8 +140,3 @@ class TwoTier:
             available=observation.available,
             link_up=observation.link_up,
         ).partition
-
-
-def usable(problem: Problem, observation: Observation) -> Conditions:
-    """The estimated conditions, with a goodput of zero on links that are down or lead to a lost device."""
-    return situation_of(problem, observation.conditions, observation.available, observation.link_up).conditions

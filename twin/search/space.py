@@ -112,11 +112,17 @@ def situation_of(
     if available is not None:
         device_up = np.array(available, dtype=bool)
         device_up[0] = True
+    usable = usable_links(problem, device_up, link_up)
+    rate_bps = np.where(usable[:, None], conditions.rate_bps, 0.0)
+    return Situation(Conditions(rate_bps, conditions.rtt_s, conditions.slowdown), device_up)
+
+
+def usable_links(problem: Problem, device_up: np.ndarray, link_up: np.ndarray | None) -> np.ndarray:
+    """Whether each link and the devices at both its ends are up, shape [n_links]; `link_up` None: all links are."""
     usable = np.ones(len(problem.continuum.links), dtype=bool) if link_up is None else np.array(link_up, dtype=bool)
     for position, link in enumerate(problem.continuum.links):
         usable[position] &= device_up[link.a] and device_up[link.b]
-    rate_bps = np.where(usable[:, None], conditions.rate_bps, 0.0)
-    return Situation(Conditions(rate_bps, conditions.rtt_s, conditions.slowdown), device_up)
+    return usable
 
 
 def nominal(problem: Problem) -> Situation:
