@@ -124,6 +124,21 @@ class LayerGraph:
         remedy = f"did you mean `{near[0]}`?" if near else f"its first layer is `{self.layers[0].name}`"
         raise GraphError(f"{self.model} has no layer `{name}`: {remedy}")
 
+    def within(self, name: str) -> tuple[int, ...]:
+        """Return the positions of the layers that a name stands for: a layer, what was folded into one, or a module.
+
+        A module, such as a block `features.9`, stands for all layers that lie in it.
+
+        Raises:
+            GraphError: There is none.
+        """
+        inside = tuple(
+            position
+            for position, layer in enumerate(self.layers)
+            if any(x == name or x.startswith(f"{name}.") for x in (layer.name, *layer.nodes))
+        )
+        return inside or (self.find(name),)
+
     def cut(self, inside: Iterable[int]) -> tuple[str, ...]:
         """Names of the tensors that leave the down-set `inside`, each once, in topological order.
 

@@ -10,6 +10,7 @@ from players import run
 from worlds import make_problem, make_workload, make_world
 
 from twin.errors import GraphError, ScenarioError
+from twin.graph import Layer, LayerGraph
 from twin.partition import Partition, thirds
 from twin.policies.device_only import DeviceOnly
 from twin.policies.static import Static
@@ -35,6 +36,16 @@ def test_static_is_what_was_asked_for():
         Static(after=("conv", "conv3")).init(problem)
     with pytest.raises(ScenarioError, match="moves a pinned layer"):
         Static().init(make_problem(pinned={0: 2}))
+
+
+def test_a_module_stands_for_its_last_layer():
+    layers = tuple(
+        Layer(name, "Conv2d", (source,), (1, 100), 400, 10, 1e3)
+        for name, source in (("a.0", "input"), ("a.1", "a.0"), ("b.0", "a.1"), ("b.1", "b.0"))
+    )
+    problem = make_problem(graph=LayerGraph("blocks", (1, 100), 400, layers, ("b.1",)))
+    assert placement_of(Static(after=("a", "b.0")), problem) == Partition((0, 0, 1, 2), 3)
+    assert placement_of(Static(after=("a.0", "b")), problem) == Partition((0, 1, 1, 1), 3)
 
 
 def test_device_only_is_all_on_one():

@@ -51,6 +51,20 @@ def test_layers_are_sorted_and_found_by_the_names_they_folded():
         graph.find("a.rel")
 
 
+def test_a_module_stands_for_all_layers_in_it():
+    names = ("block.1.conv", "block.1.add", "block.10.conv", "head")
+    layers = tuple(
+        layer(name, source, nodes=(name, f"{name}.relu")) for name, source in zip(names, (INPUT, *names), strict=False)
+    )
+    graph = LayerGraph("blocks", (1, 50), 200, layers, ("head",))
+    assert graph.within("block.1") == (0, 1)
+    assert graph.within("block.10") == (2,)
+    assert graph.within("block") == (0, 1, 2)
+    assert graph.within("block.1.add.relu") == graph.within("block.1.add") == (1,)
+    with pytest.raises(GraphError, match=r"no layer `block\.2`"):
+        graph.within("block.2")
+
+
 @pytest.mark.parametrize(
     ("layers", "outputs", "message"),
     [

@@ -79,6 +79,7 @@ def observe(problem, split, taken=None, arrived=0, **changes):
         "age_s": np.zeros((2, 2)),
         "device_age_s": np.zeros(3),
         "queue_length": np.zeros(3, dtype=int),
+        "link_queue": np.zeros((2, 2), dtype=int),
         "arrived": arrived,
         "partition": None if split is None else partition(split),
         "available": np.ones(3, dtype=bool),
@@ -182,6 +183,38 @@ def test_probe_splits_lie_at_fifths():
     assert cuts(20) == ((12, 16), (8, 12), (4, 8))
     assert cuts(4) == ((2, 3), (2, 3), (1, 2))
     assert cuts(3) == ((1, 2), (1, 2), (1, 2))
+
+
+def test_cuts_name_the_units_that_stay_together():
+    problem = make_problem(graph=make_graph((1_000,) * 20), layer_time_s=np.ones((3, 20)))
+    names = [layer.name for layer in problem.graph.layers]
+    # Ten units: two layers each, but the last two are a single one and the head, which is not cut off.
+    after = (*names[1:18:2], names[18])
+    chain = make_chain(problem, None, after)
+    assert chain.cuts == (2, 4, 6, 8, 10, 12, 14, 16, 18, 19)
+    assert len(chain.splits) == 45
+    assert (2, 4) in chain
+    assert (2, 3) not in chain
+    # Fifths of ten units are their 6th and 8th, 4th and 6th, 2nd and 4th.
+    assert probe_splits(chain) == ((12, 16), (8, 12), (4, 8))
+    # What was folded into one layer counts as often as it is named: the 3rd and 4th of five, and so on.
+    folded = make_chain(problem, None, (names[1], names[1], names[3], names[5], names[7]))
+    assert folded.cuts == (2, 4, 6, 8)
+    assert probe_splits(folded) == ((4, 6), (2, 4), (2, 4))
+
+
+def test_cuts_hold_for_the_first_split_and_all_others():
+    policy = Reap(initial=("conv1", "conv3"), cuts=("conv1", "conv3"))
+    chain = policy.init(make_problem()).chain
+    assert chain.splits.tolist() == [[1, 3]]
+    with pytest.raises(ScenarioError, match="does not lie at two of the `cuts`"):
+        Reap(initial=("conv1", "conv2"), cuts=("conv1", "conv3")).init(make_problem())
+    with pytest.raises(ScenarioError, match="in topological order"):
+        Reap(cuts=("conv3", "conv1")).init(make_problem())
+    with pytest.raises(ScenarioError, match="fewer than two places"):
+        Reap(cuts=("conv1", "head")).init(make_problem())
+    with pytest.raises(GraphError, match="no layer `nowhere`"):
+        Reap(cuts=("conv1", "nowhere")).init(make_problem())
 
 
 def test_phase_1_is_fifty_requests_then_three_times_fifteen_then_probes():

@@ -97,25 +97,11 @@ def derive(benchmarks: Benchmarks, graphs: Mapping[str, LayerGraph]) -> Derivati
 
 
 def _stage(figure: StageFigure, graph: LayerGraph, works: Mapping[str, np.ndarray], roofline: Roofline) -> Comparison:
-    start, stop = _within(graph, figure.first)[0], _within(graph, figure.last)[-1] + 1
+    start, stop = graph.within(figure.first)[0], graph.within(figure.last)[-1] + 1
     if start >= stop:
         raise GraphError(f"{graph.model}: `{figure.first}` does not come before `{figure.last}`; swap them")
     times_s = roofline.times_s(works[figure.model][start:stop])
     return Comparison(f"{figure.model} {figure.first} to {figure.last}", figure.published_s, float(times_s.sum()))
-
-
-def _within(graph: LayerGraph, name: str) -> list[int]:
-    """Positions of the layers that are called `name`, lie in a module of that name, or folded it in.
-
-    Raises:
-        GraphError: There is none.
-    """
-    inside = [
-        position
-        for position, layer in enumerate(graph.layers)
-        if any(x == name or x.startswith(f"{name}.") for x in (layer.name, *layer.nodes))
-    ]
-    return inside or [graph.find(name)]
 
 
 def profile_of(derivation: Derivation, graph: LayerGraph) -> Profile:

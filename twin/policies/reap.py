@@ -69,7 +69,9 @@ class Reap:
     Runs all on the edge while a device is lost. Where the paper is silent, docs/policies.md says what it does.
 
     Attributes:
-        initial: The first split: `thirds`, or the last layer of each device but the last, in topological order.
+        initial: The first split: `thirds`, or the last layer of each device but the last, in topological order; a
+            module stands for its last layer.
+        cuts: Layers or modules after which it may cut, in topological order; None for any layer.
         edge_weight: Weight of the edge's energy.
         total_weight: Weight of the energy of all devices.
         latency_weight: Weight of the latency.
@@ -88,6 +90,7 @@ class Reap:
     """
 
     initial: Literal["thirds"] | tuple[str, ...] = "thirds"
+    cuts: tuple[str, ...] | None = None
     edge_weight: NonNegative = 0.6
     total_weight: NonNegative = 0.3
     latency_weight: NonNegative = 0.1
@@ -115,7 +118,7 @@ class Reap:
             raise ScenarioError("reap: each phase needs more requests than `skip`, which may not be negative")
         if not 0 < self.small_bytes < self.large_bytes or self.repeats < 1:
             raise ScenarioError("reap: `small_bytes` lies between 0 and `large_bytes`, and `repeats` is 1 at least")
-        chain = make_chain(problem, self.watts)
+        chain = make_chain(problem, self.watts, self.cuts)
         first = self._first(chain)
         return ReapState(chain, (first, *probe_splits(chain)), first, chain.first_links())
 
@@ -144,11 +147,13 @@ class Reap:
             partition = thirds(problem.n_layers, problem.n_devices)
             split = partition.placement.count(0), problem.n_layers - partition.placement.count(2)
         elif len(self.initial) == 2:
-            split = problem.graph.find(self.initial[0]) + 1, problem.graph.find(self.initial[1]) + 1
+            split = problem.graph.within(self.initial[0])[-1] + 1, problem.graph.within(self.initial[1])[-1] + 1
         else:
             raise ScenarioError("reap: `initial` is `thirds` or two layers, the last of the edge and of the fog")
         if not 0 < split[0] < split[1] < problem.n_layers:
             raise ScenarioError("reap: `initial` leaves a device without a layer; each needs one at least")
+        if split not in chain:
+            raise ScenarioError("reap: the first split does not lie at two of the `cuts`; give another with `initial`")
         if not problem.allows(chain.partition(split)):
             raise ScenarioError(
                 "reap: the first split breaks a memory limit or moves a pinned layer; give another with `initial`"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,7 +25,7 @@ Split = tuple[int, int]
 """The two cuts of the topological order: layers on the edge, layers on the edge and the fog together."""
 
 _FIFTHS: tuple[Split, ...] = ((3, 4), (2, 3), (1, 2))
-"""Cuts of the probe splits in fifths of the layers: edge-heavy, balanced, cloud-heavy."""
+"""Cuts of the probe splits in fifths of the units: edge-heavy, balanced, cloud-heavy."""
 
 
 class LinkModel(NamedTuple):
@@ -56,7 +58,9 @@ class Chain:
         problem: The problem.
         share_before: Share of the edge's pass that the first c layers take, shape [n_layers + 1].
         cut_bytes: Bytes that cross after the first c layers, shape [n_layers + 1]; 0 at both ends, where none is cut.
-        splits: Every split that leaves each node a layer, shape [m, 2].
+        units: Number of layers up to the end of each unit that stays together, ascending; a folded one repeats.
+        cuts: Where it may cut, ascending.
+        splits: Every split that leaves each node a unit, shape [m, 2].
         stations: The link directions (link, direction) that the two hops use.
         hops: For each hop the positions of its link directions in `stations`.
         power_w: Compute power by node, shape [3].
@@ -66,11 +70,16 @@ class Chain:
     problem: Problem
     share_before: np.ndarray
     cut_bytes: np.ndarray
+    units: tuple[int, ...]
+    cuts: tuple[int, ...]
     splits: np.ndarray
     stations: tuple[tuple[int, int], ...]
     hops: tuple[tuple[int, ...], ...]
     power_w: np.ndarray
     profiled_s: np.ndarray
+
+    def __contains__(self, split: Split) -> bool:
+        return bool((self.splits == split).all(axis=1).any())
 
     def partition(self, split: Split) -> Partition:
         """The partition of a split."""
@@ -166,18 +175,24 @@ def estimate(chain: Chain, splits: np.ndarray, per_share_s: np.ndarray, links: S
     return Estimate(latency_s, node_s * chain.power_w)
 
 
-def make_chain(problem: Problem, watts: tuple[float, ...] | None) -> Chain:
+def make_chain(problem: Problem, watts: tuple[float, ...] | None, after: tuple[str, ...] | None = None) -> Chain:
     """Lay out a problem for the policy.
 
     Args:
         problem: The problem.
         watts: Compute power by node; None for that of the devices.
+        after: Layers or modules after which it may cut; None for any layer.
 
     Raises:
-        ScenarioError: There are not three devices, fewer than three layers, or a power is not known.
+        ScenarioError: There are not three devices, fewer than three layers or two cuts, or a power is not known.
+        GraphError: A layer does not exist.
     """
     n = problem.n_layers
     _check(problem)
+    units = tuple(range(1, n + 1)) if after is None else _units(problem, after)
+    cuts = tuple(sorted({*units} - {n}))
+    if len(cuts) < N_NODES - 1:
+        raise ScenarioError("reap: `cuts` names fewer than two places to cut; give two at least")
     paths = [problem.continuum.path(0, 1), problem.continuum.path(1, 2)]
     hops = [[(hop.link, hop.direction) for hop in path] for path in paths]
     stations = tuple(dict.fromkeys(station for hop in hops for station in hop))
@@ -186,7 +201,9 @@ def make_chain(problem: Problem, watts: tuple[float, ...] | None) -> Chain:
         problem,
         np.concatenate([[0.0], np.cumsum(problem.layer_time_s[0])]) / problem.layer_time_s[0].sum(),
         np.array([0.0, *inner, 0.0]),
-        np.stack(np.triu_indices(n - 1, 1), axis=1) + 1,
+        units,
+        cuts,
+        np.array(tuple(combinations(cuts, N_NODES - 1))),
         stations,
         tuple(tuple(stations.index(station) for station in hop) for hop in hops),
         _power_w(problem, watts),
@@ -194,13 +211,21 @@ def make_chain(problem: Problem, watts: tuple[float, ...] | None) -> Chain:
     )
 
 
+def _units(problem: Problem, after: tuple[str, ...]) -> tuple[int, ...]:
+    units = tuple(problem.graph.within(name)[-1] + 1 for name in after)
+    if list(units) != sorted(units):
+        raise ScenarioError("reap: `cuts` must be in topological order; sort them as the model runs them")
+    return units
+
+
 def probe_splits(chain: Chain) -> tuple[Split, ...]:
-    """The edge-heavy, balanced and cloud-heavy split at fifths of the layers; what is not allowed is left out."""
-    n = chain.problem.n_layers
+    """The edge-heavy, balanced and cloud-heavy split at fifths of the units; what is not allowed is left out."""
+    cuts, n = chain.cuts, len(chain.units)
     splits = []
     for first, second in _FIFTHS:
-        cut = min(max(round(first * n / 5), 1), n - 2)
-        splits.append((cut, min(max(round(second * n / 5), cut + 1), n - 1)))
+        low, high = (bisect_left(cuts, chain.units[max(round(k * n / 5), 1) - 1]) for k in (first, second))
+        low = min(low, len(cuts) - 2)
+        splits.append((cuts[low], cuts[min(max(high, low + 1), len(cuts) - 1)]))
     return tuple(split for split in splits if chain.problem.allows(chain.partition(split)))
 
 

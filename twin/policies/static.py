@@ -23,7 +23,8 @@ class Static:
 
     Attributes:
         split: `thirds` cuts nearest to equal layer counts; `best` is the best under the first conditions.
-        after: Instead of `split`: the last layer of each device but the last, in topological order.
+        after: Instead of `split`: the last layer of each device but the last, in topological order; a module stands
+            for its last layer.
     """
 
     split: Literal["thirds", "best"] = "thirds"
@@ -60,5 +61,5 @@ class Static:
                 f"static: `after` names {len(self.after)} layers, but {problem.n_devices} devices need "
                 f"{problem.n_devices - 1}: the last layer of each device but the last"
             )
-        cuts = [problem.graph.find(name) + 1 for name in self.after]
+        cuts = [problem.graph.within(name)[-1] + 1 for name in self.after]
         return Partition.from_cuts(cuts, problem.n_layers)

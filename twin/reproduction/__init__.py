@@ -1,0 +1,1 @@
+"""The seed paper's figures held against the twin: published numbers, link fit, predictions, tables."""
