@@ -24,7 +24,7 @@ import numpy as np
 from twin.records import Kind, Power
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from twin.problem import Boundary, Problem
     from twin.records import Requests, Spans
@@ -136,6 +136,7 @@ def power_samples(
     spans: Spans,
     decisions: Iterable[Mapping[str, Any]] = (),
     interval_s: float = _INTERVAL_S,
+    busy_s: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Power:
     """Mean power of each device in each interval from 0 to the end of one replication.
 
@@ -148,6 +149,8 @@ def power_samples(
         spans: What their time was spent on.
         decisions: Entries with the charges of switches.
         interval_s: Length of an interval; the last one may be shorter.
+        busy_s: Where an engine knows better how to add up its spans: the seconds of computing, transmitting and
+            receiving by device and bin, shape [n_devices, 3, n_bins], for given edges of the bins.
 
     Returns:
         The samples by device, then by time.
@@ -156,7 +159,8 @@ def power_samples(
     edges_s = _edges_s(_last_s(requests, spans), interval_s)
     widths_s = np.diff(edges_s)
     power_w = problem.power_w
-    extra_w = np.einsum("ds,dsb->db", _above_idle_w(power_w), _busy_s(problem, spans, edges_s)) / widths_s
+    seconds = _busy_s(problem, spans, edges_s) if busy_s is None else busy_s(edges_s)
+    extra_w = np.einsum("ds,dsb->db", _above_idle_w(power_w), seconds) / widths_s
     charged_w = _charged_j(problem.n_devices, decisions, edges_s) / widths_s
     mean_w = power_w[:, State.IDLE, None] + extra_w + charged_w
     for fault in world.faults:

@@ -39,3 +39,7 @@ class RunFolderError(TwinError):
 
 class MeasurementError(TwinError):
     """Something could not be measured on this machine."""
+
+
+class EngineError(TwinError):
+    """A scenario holds what the chosen engine does not play."""

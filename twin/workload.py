@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,15 +122,27 @@ class ServiceNoise:
     def __init__(self, sigma: np.ndarray, seed: int, replication: int) -> None:
         self._sigma = sigma
         self._streams = [stream(seed, replication, SERVICE, device) for device in range(len(sigma))]
-        self._factors: list[list[float]] = [[] for _ in sigma]
+        self._factors = [array("d") for _ in sigma]
 
     def factor(self, device: int, request: int) -> float:
         """Factor of one stage visit."""
         if self._sigma[device] == 0:
             return 1.0
         factors = self._factors[device]
+        if request >= len(factors):
+            self._draw(device, request)
+        return factors[request]
+
+    def factors(self, device: int, requests: np.ndarray) -> np.ndarray | float:
+        """Factors of many stage visits, shape [n]; the number 1 where a device does not vary."""
+        if self._sigma[device] == 0:
+            return 1.0
+        self._draw(device, int(requests.max(initial=0)))
+        return np.asarray(np.frombuffer(self._factors[device])[requests])
+
+    def _draw(self, device: int, request: int) -> None:
+        """Draw, block by block, until the factor of a request is known."""
+        factors, sigma = self._factors[device], self._sigma[device]
         while request >= len(factors):
             normal = self._streams[device].standard_normal(_BLOCK)
-            sigma = self._sigma[device]
-            factors.extend(np.exp(sigma * normal - sigma**2 / 2).tolist())
-        return factors[request]
+            factors.frombytes(np.exp(sigma * normal - sigma**2 / 2).tobytes())

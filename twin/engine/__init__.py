@@ -1,1 +1,1 @@
-"""Simulated backends: `events` plays every feature."""
+"""Simulated backends: `events` plays every feature, `arrays` most of them, faster."""

@@ -83,7 +83,7 @@ class Play:
         continuum = world.problem.continuum
         self.stations = [Station(device.slots) for device in continuum.devices]
         self.stations += [Station() for _ in range(2 * len(continuum.links))]
-        self._rates = faulted_rates(world)
+        self._rates = [rate.finish for rate in faulted_rates(world)]
         self._sent_s = [-np.inf] * len(self._rates)
         self.faults = Faults(self)
         self.switch = Switch(self)
@@ -175,6 +175,7 @@ class Play:
             now_s,
             self.samples.take(now_s, self._under_way(now_s)),
             queue_length=np.array([len(self.stations[device]) for device in range(self.problem.n_devices)]),
+            link_queue=self._link_queue(),
             arrived=arrived,
             available=np.array([device not in self.faults.lost_devices for device in range(self.problem.n_devices)]),
             link_up=np.array([link not in self.faults.lost_links for link in links], dtype=bool),
@@ -217,6 +218,16 @@ class Play:
                 else:
                     rows.append((visit.link, visit.direction, visit.size_bytes, job.start_s))
         return rows
+
+    def _link_queue(self) -> np.ndarray:
+        """Messages waiting or being sent per link and direction, shape [n_links, 2]."""
+        n, links = self.problem.n_devices, len(self.problem.continuum.links)
+        queue = np.zeros((links, 2), dtype=np.int64)
+        for station in self.stations[n:]:
+            for job in station:
+                visit = job.plan.visits[job.step]
+                queue[visit.link, visit.direction] += 1
+        return queue
 
     def _drops(self, station: Station, device: int, now_s: float) -> bool:
         limit = self.problem.continuum.devices[device].queue_limit

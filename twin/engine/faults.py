@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twin.engine.events import Play
     from twin.engine.plan import Visit
     from twin.steps import Steps
@@ -16,14 +14,12 @@ FAULT_RANK = 0
 _LEAST_RETRY_S = 1e-3
 
 
-def faulted_rates(world: World) -> list[Callable[[float, float], float]]:
-    """For each place, the function that says when work is done, with the scenario's faults in it."""
-    rates: list[Callable[[float, float], float]] = [
-        _device_rate(world, device).finish for device in range(len(world.loads))
-    ]
+def faulted_rates(world: World) -> list[Steps]:
+    """The rate at which each place delivers work, with the scenario's faults in it."""
+    rates = [_device_rate(world, device) for device in range(len(world.loads))]
     for link in range(len(world.links)):
         trace = world.links[link]
-        rates += [_link_rate(world, link, trace.up).finish, _link_rate(world, link, trace.down).finish]
+        rates += [_link_rate(world, link, trace.up), _link_rate(world, link, trace.down)]
     return rates
 
 

@@ -11,6 +11,7 @@ from twin.records import LOAD
 if TYPE_CHECKING:
     from twin.engine.events import Play
     from twin.partition import Partition
+    from twin.problem import Problem
 
 LOAD_RANK = 5
 
@@ -42,7 +43,7 @@ class Switch:
             self._target = self.plan = make_plan(self._play.problem, partition, epoch)
         elif epoch != self._target.epoch:
             self._target = make_plan(self._play.problem, partition, epoch)
-            gains = self._gains_bytes()
+            gains = gained_bytes(self._play.problem, self.plan.partition, partition)
             self._charge(gains)
             self._loading = 0
             self._load(gains, now_s)
@@ -64,16 +65,6 @@ class Switch:
     def _load_again(self, plan: Plan, now_s: float) -> None:
         if self._target is not None and plan.epoch == self._target.epoch:
             self._play.advance(Job(LOAD, plan), now_s)
-
-    def _gains_bytes(self) -> dict[int, float]:
-        """Parameter bytes of the layers that are new to each device."""
-        assert self._target is not None  # noqa: S101 - set before any change
-        gains: dict[int, float] = {}
-        placements = (self.plan.partition.placement, self._target.partition.placement)
-        for layer, before, after in zip(self._play.problem.graph.layers, *placements, strict=True):
-            if before != after:
-                gains[after] = gains.get(after, 0.0) + layer.parameter_bytes
-        return gains
 
     def _charge(self, gains_bytes: dict[int, float]) -> None:
         energy_j = self._play.problem.switch.energy_j
@@ -101,3 +92,12 @@ class Switch:
         if self._target.partition != self.plan.partition:
             self.held_until_s = max(self.held_until_s, now_s + self._play.problem.switch.downtime_s)
         self.plan = self._target
+
+
+def gained_bytes(problem: Problem, before: Partition, after: Partition) -> dict[int, float]:
+    """Parameter bytes of the layers that are new to each device that a change gives layers."""
+    gains: dict[int, float] = {}
+    for layer, was, now in zip(problem.graph.layers, before.placement, after.placement, strict=True):
+        if was != now:
+            gains[now] = gains.get(now, 0.0) + layer.parameter_bytes
+    return gains
