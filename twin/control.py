@@ -57,6 +57,7 @@ class Controller:
         samples: Samples,
         *,
         queue_length: np.ndarray,
+        link_queue: np.ndarray,
         arrived: int,
         available: np.ndarray,
         link_up: np.ndarray,
@@ -67,6 +68,7 @@ class Controller:
             t_s: Time since the start of the run.
             samples: Raw measurements since the last tick.
             queue_length: Requests waiting or in service by device, shape [n_devices].
+            link_queue: Messages waiting or being sent per link and direction, shape [n_links, 2].
             arrived: Requests that arrived since the last tick.
             available: Whether each device answers, shape [n_devices].
             link_up: Whether each link is up, shape [n_links].
@@ -87,6 +89,7 @@ class Controller:
             self.partition,
             available,
             link_up,
+            link_queue,
         )
         decision, self._state = self._policy.decide(observation, self._state)
         self._check(decision.partition)
@@ -122,6 +125,7 @@ class Controller:
                 "rows": [self._rows, self._rows + len(rows)],
                 "conditions": observation.conditions.to_json(),
                 "queue_length": observation.queue_length.tolist(),
+                "link_queue": observation.link_queue.tolist(),
                 "arrived": observation.arrived,
                 "available": observation.available.tolist(),
                 "link_up": observation.link_up.tolist(),

@@ -266,6 +266,7 @@ class Observation:
         partition: The partition in force; None at the first tick.
         available: Whether each device answers, shape [n_devices].
         link_up: Whether each link is up, shape [n_links].
+        link_queue: Messages waiting or being sent per link and direction, shape [n_links, 2].
     """
 
     t_s: float
@@ -278,6 +279,7 @@ class Observation:
     partition: Partition | None
     available: np.ndarray
     link_up: np.ndarray
+    link_queue: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)

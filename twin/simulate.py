@@ -52,6 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change a place, such as devices.pi.load=2"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "events", "arrays"),
+        default="auto",
+        help="events plays every scenario, arrays many of them faster; the records are the same (default: auto)",
+    )
+    parser.add_argument(
+        "--no-references", action="store_true", help="leave out clairvoyant and oracle-static, which see the truth"
+    )
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
     return parser
@@ -61,13 +70,16 @@ def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
     """Play one scenario, write its results and print the comparison."""
     from rich.console import Console  # noqa: PLC0415 - keeps --help quick
 
-    from twin.engine.events import EventsEngine  # noqa: PLC0415 - likewise
+    from twin.engine.choose import choose_engine  # noqa: PLC0415 - likewise
     from twin.scenario import load_world  # noqa: PLC0415 - likewise
 
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
     world = load_world(path, overrides)
     specs = select(world, options.policy)
-    results = play(world, specs, EventsEngine(), Console(stderr=True))
+    backend, console = choose_engine(world, options.engine), Console(stderr=True)
+    results = play(world, specs, backend, console)
+    if not options.no_references:
+        results += play_references(world, results, backend, console)
     summary = write(world, results, out, report=not options.no_report)
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
@@ -120,6 +132,51 @@ def play(world: World, specs: Sequence[PolicySpec], backend: Backend, console: C
                 progress.advance(task)
             results.append(RunResult.concatenate(runs))
     return results
+
+
+def play_references(world: World, results: Sequence[RunResult], backend: Backend, console: Console) -> list[RunResult]:
+    """Play what sees the truth: a policy that is shown the traces, and the best fixed partition in hindsight.
+
+    Args:
+        world: The scenario.
+        results: The policies that were played; partitions that one of them kept are tried, too.
+        backend: Plays them.
+        console: Shows the progress.
+
+    Raises:
+        ScenarioError: A policy has the name of a reference.
+    """
+    from rich.progress import Progress  # noqa: PLC0415 - keeps --help quick
+
+    from twin.metrics.summary import REFERENCES  # noqa: PLC0415 - likewise
+    from twin.partition import Partition  # noqa: PLC0415 - likewise
+    from twin.records import RunResult  # noqa: PLC0415 - likewise
+    from twin.references.clairvoyant import Clairvoyant  # noqa: PLC0415 - likewise
+    from twin.references.oracle import best_fixed, n_plays  # noqa: PLC0415 - likewise
+
+    for label in REFERENCES:
+        if any(result.label == label for result in results):
+            raise ScenarioError(
+                f"policies.{label}: that is the name of a reference; choose another, or --no-references"
+            )
+    clairvoyant, oracle = REFERENCES
+    kept = []
+    for result in results:
+        chosen = {tuple(entry["partition"]["placement"]) for entry in result.decisions}
+        if len(chosen) == 1:
+            kept.append(Partition.from_json(result.decisions[0]["partition"]))
+    length_s = max(float(result.requests.arrival_s.max(initial=0.0)) for result in results)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"{world.name}: {clairvoyant}", total=world.replications + n_plays(world))
+        runs = []
+        for replication in range(world.replications):
+            runs.append(backend.run(world, Clairvoyant(world), clairvoyant, replication))
+            progress.advance(task)
+        progress.update(task, description=f"{world.name}: {oracle}")
+        return [
+            RunResult.concatenate(runs),
+            best_fixed(world, backend, length_s, kept, lambda: progress.advance(task)),
+        ]
 
 
 def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool) -> Summary:

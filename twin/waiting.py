@@ -73,6 +73,72 @@ def wait_s(rate_rps: float, services_s: Sequence[float], slots: int = 1) -> floa
     return erlang_c(slots, rho) * mean_s / (slots * (1 - rho)) / 2
 
 
+def luck_s(problem: Problem, prediction: Prediction, horizon_s: float) -> float:
+    """Mean wait that Poisson arrivals add to regular ones within a time, from empty queues; finite under overload too.
+
+    The wait of an M/G/1 queue, but no more than has built up in the time. By diffusion the work that waits at a station
+    at critical load is a reflected Brownian motion of variance `lambda * E[S^2]` per second, whose mean at time t is
+    `sqrt(2 * lambda * E[S^2] * t / pi)` (Harrison 1985, Brownian Motion and Stochastic Flow Systems, chapter 1), and
+    two thirds of its last value on average. Growth by overload itself is not luck and not in it. Both limits are exact;
+    between them, near critical load, the lesser of the two is too high, by about half at most.
+
+    Args:
+        problem: Gives the demand, the slots of the devices and the duplex of the links.
+        prediction: What a plan costs a request that meets no other.
+        horizon_s: Length of the time.
+
+    Returns:
+        Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
+    """
+    rate_rps = problem.demand.rate_rps
+    if rate_rps is None or math.isinf(prediction.latency_s):
+        return 0.0
+    total_s = 0.0
+    for slots, services_s in _visits(problem, prediction):
+        spread = rate_rps * sum(x * x for x in services_s)
+        grown_s = 2 / 3 * math.sqrt(2 * spread * horizon_s / math.pi) / slots
+        total_s += len(services_s) * min(wait_s(rate_rps, services_s, slots), grown_s)
+    return total_s
+
+
+def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> float:
+    """Mean wait that overload builds up within a time, from empty queues.
+
+    The work that waits at a station asked for `rho > 1` grows by `rho - 1` seconds per second; its mean is half of its
+    last value.
+
+    Args:
+        problem: Gives the demand, the slots of the devices and the duplex of the links.
+        prediction: What a plan costs a request that meets no other.
+        horizon_s: Length of the time.
+
+    Returns:
+        Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
+    """
+    rate_rps = problem.demand.rate_rps
+    if rate_rps is None or math.isinf(prediction.latency_s):
+        return 0.0
+    total_s = 0.0
+    for slots, services_s in _visits(problem, prediction):
+        rho = rate_rps * sum(services_s) / slots
+        total_s += len(services_s) * max(rho - 1, 0.0) * horizon_s / 2
+    return total_s
+
+
+def behind_s(backlog_s: float, rho: float, horizon_s: float) -> float:
+    """Mean wait behind work that is there already, of requests that come evenly within a time.
+
+    Args:
+        backlog_s: Work that is there, in seconds.
+        rho: Utilisation by those requests; the rest of the time the backlog drains.
+        horizon_s: Length of the time.
+    """
+    drained_s = max(1 - rho, 0.0) * horizon_s
+    if drained_s > backlog_s:
+        return backlog_s**2 / (2 * drained_s)
+    return backlog_s - drained_s / 2
+
+
 def erlang_c(slots: int, rho: float) -> float:
     """Probability that a visit to an M/M/c queue has to wait (Erlang 1917), by the recursion of Erlang B.
 

@@ -66,10 +66,7 @@ def change(x: Paired) -> str:
         return UNKNOWN
     if x.equal == x.n:
         return f"the same in {x.n} of {x.n}"
-    text = f"{percent(x.relative.mean)} %"
-    if x.relative.low is not None and x.relative.high is not None:
-        text += f" [{percent(x.relative.low)}, {percent(x.relative.high)}]"
-    return f"{text}, better in {x.better} of {x.n}"
+    return f"{relative(x.relative)}, better in {x.better} of {x.n}"
 
 
 def comparison(summary: Summary, policy: PolicySummary) -> list[tuple[str, Paired]]:
@@ -77,6 +74,30 @@ def comparison(summary: Summary, policy: PolicySummary) -> list[tuple[str, Paire
     names = {"latency": "latency", "energy": f"energy ({summary.objective.boundary})", "score": "score"}
     pairs = [(label, summary.against_first(policy, name)) for name, label in names.items()]
     return [(label, difference) for label, difference in pairs if difference.relative.mean is not None]
+
+
+def regrets(summary: Summary) -> list[tuple[str, list[str]]]:
+    """For each policy, how far its score lies above that of each reference; empty where nothing is to be compared.
+
+    Returns:
+        The policy and one text per reference, such as `+12.3 % [+9.1, +15.0]`.
+    """
+    rows = []
+    for policy in summary.policies:
+        if not policy.is_reference:
+            found = [summary.regret(policy, reference).relative for reference in summary.references]
+            rows.append((policy.label, [relative(x) for x in found]))
+    return rows if any(text != UNKNOWN for _, texts in rows for text in texts) else []
+
+
+def relative(x: Interval) -> str:
+    """A relative difference with its interval, such as `+12.3 % [+9.1, +15.0]`; a dash where there is none."""
+    if x.mean is None:
+        return UNKNOWN
+    text = f"{percent(x.mean)} %"
+    if x.low is not None and x.high is not None:
+        text += f" [{percent(x.low)}, {percent(x.high)}]"
+    return text
 
 
 def setting(summary: Summary) -> str:

@@ -54,6 +54,7 @@ def test_a_run_logged_and_fed_again_gives_the_same_decisions(kind):
             entry["t_s"],
             result.raw.samples(*entry["rows"]),
             queue_length=np.array(entry["queue_length"]),
+            link_queue=np.array(entry["link_queue"]),
             arrived=entry["arrived"],
             available=np.array(entry["available"]),
             link_up=np.array(entry["link_up"], dtype=bool),
@@ -132,4 +133,5 @@ def first_observation(problem):
         None,
         np.ones(n, dtype=bool),
         np.ones(links, dtype=bool),
+        np.zeros((links, 2), dtype=int),
     )

@@ -32,6 +32,7 @@ def observe(problem, **changes):
         "age_s": np.zeros((links, 2)),
         "device_age_s": np.zeros(n),
         "queue_length": np.zeros(n, dtype=int),
+        "link_queue": np.zeros((links, 2), dtype=int),
         "arrived": 0,
         "partition": None,
         "available": np.ones(n, dtype=bool),

@@ -114,6 +114,7 @@ def ticks(policy, rounds, size_bytes=100_000.0):
             3.0 * tick,
             messages(rates_bps, 3.0 * tick, size_bytes),
             queue_length=np.zeros(3, dtype=int),
+            link_queue=np.zeros((2, 2), dtype=int),
             arrived=1,
             available=np.ones(3, dtype=bool),
             link_up=np.ones(2, dtype=bool),

@@ -43,7 +43,8 @@ def test_a_scenario_gives_run_folders_a_summary_and_a_report(scenario, tmp_path,
     assert summary["schema"] == 1
     assert summary["scenario"] == "tiny"
     assert summary["source"] == "simulated"
-    assert list(summary["policies"]) == labels
+    assert list(summary["policies"]) == [*labels, "clairvoyant", "oracle-static"]
+    assert summary["policies"]["adaptive"]["regret"]["oracle-static"]["n"] == summary["replications"]
     for entry in summary["policies"].values():
         requests = entry["requests"]
         assert requests["arrived"] == sum(requests[key] for key in ("ok", "late", "dropped", "failed")) > 0
@@ -66,7 +67,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(scenario, tm
 
 
 def test_only_some_policies(scenario, tmp_path):
-    assert simulate(scenario, tmp_path / "out", "--no-report", "--policy", "adaptive", "static") == 0
+    arguments = ["--no-report", "--no-references", "--policy", "adaptive", "static"]
+    assert simulate(scenario, tmp_path / "out", *arguments) == 0
     assert list(json.loads((tmp_path / "out" / "summary.json").read_text())["policies"]) == ["static", "adaptive"]
 
 

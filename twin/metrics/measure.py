@@ -71,7 +71,7 @@ def summarise(world: World, results: Sequence[RunResult]) -> Summary:
         profile_sources=tuple(profile_source(profile) for profile in world.profiles),
         objective=objective,
         policies=policies,
-        notes=tuple(_notes(world, policies)),
+        notes=(*_notes(world, policies), *_engine_notes(results)),
     )
 
 
@@ -213,6 +213,12 @@ def _notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
     if len(policies[0].figures) < 2:
         notes.append("There is one replication, so no interval can be given; set `replications: 5` or more.")
     return notes
+
+
+def _engine_notes(results: Sequence[RunResult]) -> list[str]:
+    """Which simulated backend played, where it was chosen rather than given."""
+    chosen = {(str(x.facts["engine"]), str(x.facts["engine_why"])) for x in results if "engine_why" in x.facts}
+    return [f"Played by the {engine} engine: {why}." for engine, why in sorted(chosen)]
 
 
 def _policy_notes(policy: PolicySummary) -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 COUNTS = ("arrived", "ok", "late", "dropped", "failed")
 LATENCIES = ("mean", "p50", "p95", "p99")
+REFERENCES = ("clairvoyant", "oracle-static")
+"""Kinds that see the truth: they show what would be possible, and nobody can run them."""
 PERCENTILE_RULE = "mean over the replications of each replication's own percentile"
 
 
@@ -82,6 +84,11 @@ class PolicySummary:
     label: str
     kind: str
     figures: tuple[Figures, ...]
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it sees the truth, so that nobody can run it."""
+        return self.kind in REFERENCES
 
     @property
     def requests(self) -> dict[str, int]:
@@ -174,6 +181,16 @@ class Summary:
         boundary = self.objective.boundary
         return paired(policy.quantity(name, boundary), self.policies[0].quantity(name, boundary))
 
+    @property
+    def references(self) -> tuple[PolicySummary, ...]:
+        """The policies that see the truth."""
+        return tuple(policy for policy in self.policies if policy.is_reference)
+
+    def regret(self, policy: PolicySummary, reference: PolicySummary) -> Paired:
+        """How far the score of a policy lies above that of a reference, replication by replication."""
+        boundary = self.objective.boundary
+        return paired(policy.quantity("score", boundary), reference.quantity("score", boundary))
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of `summary.json`."""
         objective = self.objective
@@ -218,6 +235,7 @@ class Summary:
             }
             if policy is not self.policies[0]
             else None,
+            "regret": {x.label: self.regret(policy, x).to_json() for x in self.references if x is not policy},
             "replications": [x.to_json() for x in policy.figures],
         }
 

@@ -10,6 +10,7 @@ from typing import Any
 from twin.policies.adaptive import Adaptive
 from twin.policies.dads import Dads
 from twin.policies.device_only import DeviceOnly
+from twin.policies.horizon import Horizon
 from twin.policies.neurosurgeon import Neurosurgeon
 from twin.policies.reap import Reap
 from twin.policies.robust import Robust
@@ -23,5 +24,6 @@ POLICIES: dict[str, type[Any]] = {
     "neurosurgeon": Neurosurgeon,
     "dads": Dads,
     "robust": Robust,
+    "horizon": Horizon,
 }
 """Policies by the `kind` that a scenario names."""

@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     from twin.metrics.intervals import Paired
     from twin.metrics.summary import PolicySummary, Summary
 
-_SEES_THE_TRUTH = ("clairvoyant", "oracle-static")
-"""Kinds of policies that show what would be possible, and that nobody can run."""
 _NOTICEABLE = 0.01
 """Relative difference in one quantity that is worth a word."""
 
 
 def headline(summary: Summary) -> str:
     """Say which policy does best by the scenario's objective, and by how much against the first."""
-    contenders = [policy for policy in summary.policies if policy.kind not in _SEES_THE_TRUTH and policy.answered]
+    contenders = [policy for policy in summary.policies if not policy.is_reference and policy.answered]
     if not contenders:
         return "No policy answered a single request."
     first = summary.policies[0]

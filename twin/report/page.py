@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twin.partition import Partition
@@ -10,7 +11,7 @@ from twin.report.figures import pictures
 from twin.report.headline import headline
 from twin.runs import provenance
 from twin.runs.folder import write_text
-from twin.wording import LEVEL, change, comparison, milliseconds, number, per_run, share, with_interval
+from twin.wording import LEVEL, change, comparison, milliseconds, number, per_run, regrets, share, with_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def write_report(path: Path, world: World, results: Sequence[RunResult], summary
     Raises:
         RunFolderError: The file cannot be written.
     """
-    drawn = pictures(world, results, summary)
+    drawn = _drawn(world, results, summary)
     for picture in drawn:
         write_text(path.parent / "figures" / f"{picture.name}.svg", picture.alone())
     write_text(path, render(world, results, summary, drawn))
@@ -75,7 +76,9 @@ def render(world: World, results: Sequence[RunResult], summary: Summary, drawn: 
         header=_header(summary),
         rows=[_row(summary, policy) for policy in summary.policies],
         differences=_differences(summary),
-        pictures=pictures(world, results, summary) if drawn is None else drawn,
+        references=[policy.label for policy in summary.references],
+        regrets=regrets(summary),
+        pictures=_drawn(world, results, summary) if drawn is None else drawn,
         device_header=facts.DEVICE_HEADER,
         devices=facts.device_rows(world),
         link_header=facts.LINK_HEADER,
@@ -85,6 +88,13 @@ def render(world: World, results: Sequence[RunResult], summary: Summary, drawn: 
         versions={name: version for name, version in provenance.versions().items() if version},
         code=provenance.code(),
     )
+
+
+def _drawn(world: World, results: Sequence[RunResult], summary: Summary) -> list[Picture]:
+    """The figures of the policies that can be run; references would hide them."""
+    shown = tuple(policy for policy in summary.policies if not policy.is_reference)
+    labels = {policy.label for policy in shown}
+    return pictures(world, [x for x in results if x.label in labels], replace(summary, policies=shown))
 
 
 def _header(summary: Summary) -> list[list[tuple[str, int]]]:
@@ -137,6 +147,7 @@ def _differences(summary: Summary) -> list[tuple[str, list[tuple[str, str, str]]
             [(name, change(x), _verdict(x.relative)) for name, x in comparison(summary, policy)],
         )
         for policy in summary.policies[1:]
+        if not policy.is_reference
     ]
 
 

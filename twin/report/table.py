@@ -17,6 +17,7 @@ from twin.wording import (
     milliseconds,
     number,
     per_run,
+    regrets,
     setting,
     share,
     with_interval,
@@ -44,6 +45,8 @@ def show(summary: Summary, console: Console) -> None:
         console.print(table)
     if len(summary.policies) > 1:
         console.print(_against_first(summary))
+    if regrets(summary):
+        console.print(_regrets(summary))
     console.print(Text(_legend(summary), "dim"))
     for note in summary.notes:
         console.print(_item("!", note))
@@ -52,6 +55,8 @@ def show(summary: Summary, console: Console) -> None:
 def _legend(summary: Summary) -> str:
     """What the columns mean."""
     text = "n: answered requests of all replications; energy per completed request"
+    if summary.references:
+        text += "\nclairvoyant is shown the traces, oracle-static is the best fixed partition in hindsight"
     if summary.replications < 2:
         return text
     paired = "; differences paired by replication" if len(summary.policies) > 1 else ""
@@ -148,11 +153,24 @@ def _against_first(summary: Summary) -> Table:
     for _ in range(3):
         grid.add_column()
     for policy in summary.policies[1:]:
+        if policy.is_reference:
+            continue
         who = f"{policy.label} - {summary.policies[0].label}:"
         for name, difference in comparison(summary, policy):
             grid.add_row(Text(who, "bold"), name, Text(change(difference), _colour(difference)))
             who = ""
     return grid
+
+
+def _regrets(summary: Summary) -> Table:
+    """How far the score of each policy lies above those of the references."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("score above that of")
+    for reference in summary.references:
+        table.add_column(Text(reference.label), justify="right", no_wrap=True)
+    for label, texts in regrets(summary):
+        table.add_row(Text(label), *(Text(text) for text in texts))
+    return table
 
 
 def _colour(difference: Paired) -> str:
