@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin.cli import guarded
-from twin.errors import PartitionError, ScenarioError
+from twin.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
     from twin.backend import Backend
     from twin.metrics import Summary
+    from twin.playing import Play
     from twin.records import RunResult
     from twin.world import PolicySpec, World
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.jobs is not None and options.jobs < 1:
+        raise ScenarioError(f"--jobs {options.jobs}: give the number of processes, 1 or more")
     if options.json and len(options.scenario) > 1:
         raise ScenarioError("--json prints one summary; give one scenario, or read DIR/<scenario>/summary.json")
     if options.out is not None and len(options.scenario) > 1:
@@ -61,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-references", action="store_true", help="leave out clairvoyant and oracle-static, which see the truth"
     )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes for what takes long (default: all cores)")
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
     return parser
@@ -71,15 +76,17 @@ def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
     from rich.console import Console  # noqa: PLC0415 - keeps --help quick
 
     from twin.engine.choose import choose_engine  # noqa: PLC0415 - likewise
+    from twin.playing import cores  # noqa: PLC0415 - likewise
     from twin.scenario import load_world  # noqa: PLC0415 - likewise
 
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
     world = load_world(path, overrides)
     specs = select(world, options.policy)
     backend, console = choose_engine(world, options.engine), Console(stderr=True)
-    results = play(world, specs, backend, console)
+    jobs = options.jobs or cores()
+    results = play(world, specs, backend, console, jobs)
     if not options.no_references:
-        results += play_references(world, results, backend, console)
+        results += play_references(world, results, backend, console, jobs)
     summary = write(world, results, out, report=not options.no_report)
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
@@ -106,35 +113,29 @@ def select(world: World, labels: Sequence[str] | None) -> tuple[PolicySpec, ...]
     return tuple(spec for spec in world.policies if labels is None or spec.label in labels)
 
 
-def play(world: World, specs: Sequence[PolicySpec], backend: Backend, console: Console) -> list[RunResult]:
+def play(
+    world: World, specs: Sequence[PolicySpec], backend: Backend, console: Console, jobs: int = 1
+) -> list[RunResult]:
     """Play policies, every replication of each, with a progress bar on a terminal.
 
     Returns:
         One result per policy, its replications joined.
     """
-    from rich.progress import Progress  # noqa: PLC0415 - keeps --help quick
-
+    from twin.playing import Play, play_all  # noqa: PLC0415 - keeps --help quick
     from twin.policies import POLICIES  # noqa: PLC0415 - likewise
-    from twin.records import RunResult  # noqa: PLC0415 - likewise
 
-    results = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(world.name, total=len(specs) * world.replications)
-        for spec in specs:
-            runs = []
-            for replication in range(world.replications):
-                progress.update(task, description=f"{world.name}: {spec.label}")
-                policy = POLICIES[spec.kind](**spec.options)
-                try:
-                    runs.append(backend.run(world, policy, spec.label, replication))
-                except PartitionError as error:
-                    raise PartitionError(f"policies.{spec.label}: {error}; change the policy or the limit") from error
-                progress.advance(task)
-            results.append(RunResult.concatenate(runs))
-    return results
+    plays = [
+        Play(POLICIES[spec.kind](**spec.options), spec.label, replication)
+        for spec in specs
+        for replication in range(world.replications)
+    ]
+    with _progress(world, len(plays), console) as tick:
+        return joined(play_all(world, plays, backend, tick, jobs))
 
 
-def play_references(world: World, results: Sequence[RunResult], backend: Backend, console: Console) -> list[RunResult]:
+def play_references(
+    world: World, results: Sequence[RunResult], backend: Backend, console: Console, jobs: int = 1
+) -> list[RunResult]:
     """Play what sees the truth: a policy that is shown the traces, and the best fixed partition in hindsight.
 
     Args:
@@ -142,15 +143,14 @@ def play_references(world: World, results: Sequence[RunResult], backend: Backend
         results: The policies that were played; partitions that one of them kept are tried, too.
         backend: Plays them.
         console: Shows the progress.
+        jobs: Processes.
 
     Raises:
         ScenarioError: A policy has the name of a reference.
     """
-    from rich.progress import Progress  # noqa: PLC0415 - keeps --help quick
-
-    from twin.metrics.summary import REFERENCES  # noqa: PLC0415 - likewise
+    from twin.metrics.summary import REFERENCES  # noqa: PLC0415 - keeps --help quick
     from twin.partition import Partition  # noqa: PLC0415 - likewise
-    from twin.records import RunResult  # noqa: PLC0415 - likewise
+    from twin.playing import Play, play_all  # noqa: PLC0415 - likewise
     from twin.references.clairvoyant import Clairvoyant  # noqa: PLC0415 - likewise
     from twin.references.oracle import best_fixed, n_plays  # noqa: PLC0415 - likewise
 
@@ -159,24 +159,41 @@ def play_references(world: World, results: Sequence[RunResult], backend: Backend
             raise ScenarioError(
                 f"policies.{label}: that is the name of a reference; choose another, or --no-references"
             )
-    clairvoyant, oracle = REFERENCES
     kept = []
     for result in results:
         chosen = {tuple(entry["partition"]["placement"]) for entry in result.decisions}
         if len(chosen) == 1:
             kept.append(Partition.from_json(result.decisions[0]["partition"]))
     length_s = max(float(result.requests.arrival_s.max(initial=0.0)) for result in results)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"{world.name}: {clairvoyant}", total=world.replications + n_plays(world))
-        runs = []
-        for replication in range(world.replications):
-            runs.append(backend.run(world, Clairvoyant(world), clairvoyant, replication))
-            progress.advance(task)
-        progress.update(task, description=f"{world.name}: {oracle}")
+    seeing = [Play(Clairvoyant(world), REFERENCES[0], replication) for replication in range(world.replications)]
+    with _progress(world, len(seeing) + n_plays(world), console) as tick:
+        clairvoyant = joined(play_all(world, seeing, backend, tick, jobs))
         return [
-            RunResult.concatenate(runs),
-            best_fixed(world, backend, length_s, kept, lambda: progress.advance(task)),
+            *clairvoyant,
+            best_fixed(world, lambda plays: play_all(world, plays, backend, tick, jobs), length_s, kept),
         ]
+
+
+def joined(results: Sequence[RunResult]) -> list[RunResult]:
+    """Join the replications of each policy, in the order of their labels."""
+    from twin.records import RunResult  # noqa: PLC0415 - keeps --help quick
+
+    labels = dict.fromkeys(result.label for result in results)
+    return [RunResult.concatenate([x for x in results if x.label == label]) for label in labels]
+
+
+@contextmanager
+def _progress(world: World, total: int, console: Console) -> Iterator[Callable[[Play], None]]:
+    """A progress bar that names what was played last."""
+    from rich.progress import Progress  # noqa: PLC0415 - keeps --help quick
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(world.name, total=total)
+
+        def tick(play: Play) -> None:
+            progress.update(task, advance=1, description=f"{world.name}: {play.label}")
+
+        yield tick
 
 
 def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool) -> Summary:

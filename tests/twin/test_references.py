@@ -13,6 +13,7 @@ from worlds import make_graph, make_links, make_problem, make_workload, make_wor
 from twin.control import Controller
 from twin.engine.events import EventsEngine
 from twin.metrics import summarise
+from twin.playing import play_all
 from twin.policies.adaptive import Adaptive
 from twin.problem import Objective
 from twin.records import Kind
@@ -36,6 +37,10 @@ def throttled(**changes):
 def longest_message_s(result):
     spans = result.spans
     return (spans.end_s - spans.start_s)[spans.kind == Kind.TRANSMIT].max()
+
+
+def play(world, seen=lambda _: None):
+    return lambda plays: play_all(world, plays, EventsEngine(), seen)
 
 
 def mean_score(world, policy):
@@ -98,7 +103,7 @@ def test_it_keeps_limits_and_pins():
 def test_the_best_fixed_partition_is_that_of_brute_force():
     world = throttled(objective=Objective(0.5, 0.5, "marginal"))
     scores = {x: mean_score(world, Fixed(x)) for x in partitions(world.problem)}
-    found = best_fixed(world, EventsEngine(), 40.0)
+    found = best_fixed(world, play(world), 40.0)
     assert summarise(world, [found]).policies[0].score.mean == pytest.approx(min(scores.values()))
     assert found.label == LABEL
 
@@ -106,7 +111,7 @@ def test_the_best_fixed_partition_is_that_of_brute_force():
 def test_it_is_the_best_over_all_replications():
     world = throttled(replications=3, dispersion=np.full(3, 0.3))
     plays = []
-    found = best_fixed(world, EventsEngine(), 40.0, tick=lambda: plays.append(1))
+    found = best_fixed(world, play(world, plays.append), 40.0)
     assert sorted(set(found.requests.replication.tolist())) == [0, 1, 2]
     assert len(plays) <= n_plays(world)
     for partition in partitions(world.problem):
@@ -128,7 +133,7 @@ def test_a_partition_that_loses_requests_comes_last():
     up = Steps((0.0, 20.0), (20e6, 0.0))
     dead = LinkTrace("dead", up, Steps.constant(10e6), Steps.constant(0.004))
     world = make_world(links=(dead, make_links()[1]), workload=OPEN, drain_s=5.0)
-    found = best_fixed(world, EventsEngine(), 40.0)
+    found = best_fixed(world, play(world), 40.0)
     assert found.decisions[0]["partition"]["placement"] == [0, 0, 0, 0]
 
 

@@ -204,3 +204,8 @@ def test_a_policy_that_chooses_what_is_not_allowed_is_named(scenario, tmp_path, 
     scenario.write_text(yaml.safe_dump(data))
     assert simulate(scenario, tmp_path / "out", "--set", f"devices.{device}.memory_bytes=1") == 2
     assert "policies.stay: the policy chose" in capsys.readouterr().err
+
+
+def test_a_number_of_processes_below_one_is_refused(scenario, tmp_path, capsys):
+    assert simulate(scenario, tmp_path / "out", "--jobs", "0") == 2
+    assert "--jobs 0: give the number of processes, 1 or more" in capsys.readouterr().err

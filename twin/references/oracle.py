@@ -6,14 +6,16 @@ their mean, and every single device. Queues and luck are those of the run, for e
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from twin.cost import predict
 from twin.metrics import summarise
+from twin.playing import Play
 from twin.policies.reach import or_edge_only
 from twin.problem import Conditions, Decision
 from twin.records import RunResult
@@ -23,7 +25,6 @@ from twin.waiting import growth_s, luck_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from twin.backend import Backend
     from twin.partition import Partition
     from twin.problem import Observation, Problem
     from twin.world import World
@@ -47,6 +48,7 @@ class Fixed:
         partition: The partition.
     """
 
+    looks: ClassVar[bool] = False
     partition: Partition
 
     def init(self, problem: Problem) -> Problem:
@@ -60,27 +62,25 @@ class Fixed:
 
 
 def best_fixed(
-    world: World, backend: Backend, length_s: float, played: Iterable[Partition] = (), tick: Callable[[], object] = int
+    world: World, play: Callable[[Sequence[Play]], list[RunResult]], length_s: float, played: Iterable[Partition] = ()
 ) -> RunResult:
     """Play the partitions of a shortlist and return the run of the one with the least mean score.
 
     Args:
         world: The scenario.
-        backend: Plays it.
+        play: Plays them.
         length_s: Length of the run, in which the true conditions are looked at.
         played: Other partitions to try, such as those of the scenario's own fixed policies.
-        tick: Called after each play.
 
     Returns:
-        All replications of the best, under the label `oracle-static`; its facts say how many were played.
+        All replications of the best, under the label `oracle-static`.
     """
     short = shortlist(world, length_s, played)
-    first = {partition: _play(world, backend, partition, range(1), tick) for partition in short}
-    few = sorted(first, key=lambda x: _score(world, first[x]))[:_SECOND]
-    rest = range(1, world.replications)
-    whole = [
-        RunResult.concatenate([first[x], _play(world, backend, x, rest, tick)] if rest else [first[x]]) for x in few
-    ]
+    first = play([Play(Fixed(partition), LABEL, 0) for partition in short])
+    order = sorted(range(len(short)), key=lambda k: _score(world, first[k]))[:_SECOND]
+    numbers = range(1, world.replications)
+    rest = iter(play([Play(Fixed(short[k]), LABEL, number) for k in order for number in numbers]))
+    whole = [RunResult.concatenate([first[k], *itertools.islice(rest, len(numbers))]) for k in order]
     return min(whole, key=lambda result: _score(world, result))
 
 
@@ -132,16 +132,6 @@ def _mean(seen: Sequence[Conditions]) -> Conditions:
 
 def _key(conditions: Conditions) -> tuple[bytes, bytes]:
     return conditions.rate_bps.tobytes(), conditions.slowdown.tobytes()
-
-
-def _play(
-    world: World, backend: Backend, partition: Partition, replications: range, tick: Callable[[], object]
-) -> RunResult:
-    runs = []
-    for replication in replications:
-        runs.append(backend.run(world, Fixed(partition), LABEL, replication))
-        tick()
-    return RunResult.concatenate(runs)
 
 
 def _score(world: World, result: RunResult) -> float:
