@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
+_NO_SAMPLES = Samples.none()
+
 
 class Policy(Protocol[S]):
-    """Decides which partition new requests run on. Pure: no input or output, no clock, no hidden state."""
+    """Decides which partition new requests run on. Pure: no input or output, no clock, no hidden state.
+
+    A class may say `looks: ClassVar[bool] = False`: it never looks at anything measured, that is samples, estimates,
+    ages and queues. Nothing is sampled or estimated for it, which saves most of the time of a run: it is shown no
+    samples, the first conditions and empty queues, and still the time, arrivals and what is lost.
+    """
 
     def init(self, problem: Problem) -> S:
         """Return the first state."""
@@ -30,8 +37,19 @@ class Policy(Protocol[S]):
         ...
 
 
+def looks(policy: Policy[Any]) -> bool:
+    """Whether a policy looks at anything measured; true for a policy that does not say."""
+    return bool(getattr(policy, "looks", True))
+
+
 class Controller:
     """Turns samples into estimates, asks the policy, checks its answer and keeps the log.
+
+    Attributes:
+        looks: Whether the policy looks at anything measured; if not, the log holds none of it.
+        partition: The partition last decided on.
+        epoch: Plan epoch of it.
+        log: One entry per decision, as plain data.
 
     Args:
         policy: The policy.
@@ -44,7 +62,10 @@ class Controller:
         self._problem = problem
         self._replication = replication
         self._state = policy.init(problem)
-        self._estimator = Estimator(problem)
+        self.looks = looks(policy)
+        self._estimator = Estimator(problem) if self.looks else None
+        self._no_queues = np.zeros(problem.n_devices, dtype=np.int64)
+        self._no_links = np.zeros((len(problem.continuum.links), 2), dtype=np.int64)
         self._raw: list[RawSamples] = []
         self._rows = 0
         self.partition: Partition | None = None
@@ -64,6 +85,8 @@ class Controller:
     ) -> Decision:
         """Make one decision; the plan epoch rises by one where the partition changes.
 
+        A policy that does not look is shown neither samples nor queues, whatever is given.
+
         Args:
             t_s: Time since the start of the run.
             samples: Raw measurements since the last tick.
@@ -76,8 +99,13 @@ class Controller:
         Raises:
             PartitionError: The policy chose a partition that is not legal.
         """
-        conditions = self._estimator.update(samples)
-        age_s, device_age_s = self._estimator.ages_s(t_s)
+        if self._estimator is None:
+            samples, conditions = _NO_SAMPLES, self._problem.initial
+            age_s, device_age_s = np.full(self._no_links.shape, t_s), np.full(self._no_queues.shape, t_s)
+            queue_length, link_queue = self._no_queues, self._no_links
+        else:
+            conditions = self._estimator.update(samples)
+            age_s, device_age_s = self._estimator.ages_s(t_s)
         observation = Observation(
             t_s,
             samples,
@@ -92,7 +120,8 @@ class Controller:
             link_queue,
         )
         decision, self._state = self._policy.decide(observation, self._state)
-        self._check(decision.partition)
+        if decision.partition is not self.partition:
+            self._check(decision.partition)
         switched = self.partition is not None and decision.partition != self.partition
         if decision.partition != self.partition:
             self.epoch += 1
@@ -114,18 +143,20 @@ class Controller:
             )
 
     def _record(self, observation: Observation, decision: Decision, *, switched: bool) -> None:
-        rows = _raw(observation.samples, self._replication, observation.t_s)
-        self._raw.append(rows)
+        first, looks = self._rows, self.looks
+        if looks:
+            self._raw.append(_raw(observation.samples, self._replication, observation.t_s))
+            self._rows += len(self._raw[-1])
         self.log.append(
             {
                 "replication": self._replication,
                 "tick": len(self.log),
                 "t_s": observation.t_s,
                 "epoch": self.epoch,
-                "rows": [self._rows, self._rows + len(rows)],
-                "conditions": observation.conditions.to_json(),
-                "queue_length": observation.queue_length.tolist(),
-                "link_queue": observation.link_queue.tolist(),
+                "rows": [first, self._rows],
+                "conditions": observation.conditions.to_json() if looks else None,
+                "queue_length": observation.queue_length.tolist() if looks else None,
+                "link_queue": observation.link_queue.tolist() if looks else None,
                 "arrived": observation.arrived,
                 "available": observation.available.tolist(),
                 "link_up": observation.link_up.tolist(),
@@ -145,7 +176,6 @@ class Controller:
                 "charged_j": {},
             }
         )
-        self._rows += len(rows)
 
 
 def _probe(probe: Probe) -> dict[str, Any]:

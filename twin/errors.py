@@ -43,3 +43,7 @@ class MeasurementError(TwinError):
 
 class EngineError(TwinError):
     """A scenario holds what the chosen engine does not play."""
+
+
+class SweepError(TwinError):
+    """A sweep cannot be played: nothing varies, no point of it is valid, no worker answers."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twin.scenario_file.resolve import Reading
+    from twin.scenario_file.yamlplaces import Document
     from twin.world import World
 
 
@@ -40,6 +41,17 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Reading:
     Raises:
         ScenarioError: As for `load_world`.
     """
+    from twin.scenario_file.yamlplaces import read_yaml  # noqa: PLC0415 - brings YAML along
+
+    return check(read_yaml(path), overrides)
+
+
+def check(document: Document, overrides: Sequence[str] = ()) -> Reading:
+    """Check a scenario that has been read; the overrides are put into the document's data.
+
+    Raises:
+        ScenarioError: As for `load_world`.
+    """
     from pydantic import ValidationError  # noqa: PLC0415 - `pydantic` loads its parts on demand
 
     from twin.scenario_file.complaints import from_pydantic, report  # noqa: PLC0415 - brings pydantic along
@@ -47,10 +59,8 @@ def read_scenario(path: Path, overrides: Sequence[str] = ()) -> Reading:
     from twin.scenario_file.resolve import Reading  # noqa: PLC0415 - brings numpy and the search along
     from twin.scenario_file.rules import broken_rules  # noqa: PLC0415 - brings pydantic along
     from twin.scenario_file.schema import Scenario  # noqa: PLC0415 - brings pydantic along
-    from twin.scenario_file.yamlplaces import read_yaml  # noqa: PLC0415 - brings YAML along
 
-    document = read_yaml(path)
-    places = apply_overrides(document.data, overrides, path)
+    places = apply_overrides(document.data, overrides, document.path)
     try:
         scenario = Scenario.model_validate_json(json.dumps(document.data))
     except ValidationError as error:

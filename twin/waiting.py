@@ -105,7 +105,8 @@ def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> floa
     """Mean wait that overload builds up within a time, from empty queues.
 
     The work that waits at a station asked for `rho > 1` grows by `rho - 1` seconds per second; its mean is half of its
-    last value.
+    last value. Of several such stations the busiest counts: one after the other lets no more through than it can serve,
+    so that a request that comes at time t leaves the last of them at t times the largest `rho`.
 
     Args:
         problem: Gives the demand, the slots of the devices and the duplex of the links.
@@ -118,11 +119,11 @@ def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> floa
     rate_rps = problem.demand.rate_rps
     if rate_rps is None or math.isinf(prediction.latency_s):
         return 0.0
-    total_s = 0.0
+    most = 0.0
     for slots, services_s in _visits(problem, prediction):
         rho = rate_rps * sum(services_s) / slots
-        total_s += len(services_s) * max(rho - 1, 0.0) * horizon_s / 2
-    return total_s
+        most = max(most, len(services_s) * (rho - 1))
+    return most * horizon_s / 2
 
 
 def behind_s(backlog_s: float, rho: float, horizon_s: float) -> float:

@@ -55,6 +55,9 @@ class Course:
         self.changes = Changes(world.problem, self._controller)
         self._holds: list[Hold] = []
         self._lookout = Lookout(world.problem, self.floor)
+        self._blind = self._lookout.nothing()
+        self._available = np.ones(world.problem.n_devices, dtype=bool)
+        self._link_up = np.ones(len(world.problem.continuum.links), dtype=bool)
         self._at_tick = 0
         self.first_leg = 0
         self.timer_s = math.inf
@@ -63,32 +66,44 @@ class Course:
     def tick(self, now_s: float, arrival_s: Floats, last: int = NOBODY) -> None:
         """Decide and carry it out; the control interval starts anew.
 
+        Everything before must have been served, unless the policy does not look: then it is enough that all requests
+        before have been sent on their way.
+
         Args:
             now_s: The time.
             arrival_s: Arrivals so far.
             last: See `Lookout.look`.
         """
-        problem, arrived = self.world.problem, len(arrival_s)
-        view = self._lookout.look(now_s, arrival_s, last)
+        arrived = len(arrival_s)
+        view = self._lookout.look(now_s, arrival_s, last) if self.looks else self._blind
         decision = self._controller.tick(
             now_s,
             view.samples,
             queue_length=view.queue_length,
             link_queue=view.link_queue,
             arrived=arrived - self._at_tick,
-            available=np.ones(problem.n_devices, dtype=bool),
-            link_up=np.ones(len(problem.continuum.links), dtype=bool),
+            available=self._available,
+            link_up=self._link_up,
         )
         self._at_tick = arrived
         if self.changes.to(decision.partition, self._controller.epoch, now_s):
             self.first_leg = self.floor.routes.add(self.changes.plan)
-        busy = np.flatnonzero(view.queue_length)
-        self._send_probes(decision.probes, now_s, arrived, set(busy.tolist()))
+        if decision.probes:
+            if not self.looks:
+                self.floor.serve(now_s)
+                view = self._lookout.look(now_s, arrival_s, last)
+            busy = np.flatnonzero(view.queue_length)
+            self._send_probes(decision.probes, now_s, arrived, set(busy.tolist()))
         every_s, every_requests = decision.next_s, decision.next_requests
         if every_s is None and every_requests is None:
             every_s, every_requests = self.world.control.every_s, self.world.control.every_requests
         self.timer_s = math.inf if every_s is None else now_s + every_s
         self.next_request = math.inf if every_requests is None else arrived + every_requests
+
+    @property
+    def looks(self) -> bool:
+        """Whether the policy looks at anything measured."""
+        return self._controller.looks
 
     def release(self, request: Ints, time_s: Floats) -> tuple[Chunk, Hold | None]:
         """Requests that reach their first leg, and those that a change holds back."""

@@ -252,13 +252,10 @@ class Play:
         self.stations[visit.station].leave(job)
         self._record(job, job.finish_s)
         now_s = job.finish_s + delay_s
-        if visit.device >= 0:
-            self.samples.stage(now_s, visit.device, visit.amount, job.finish_s - job.start_s)
-        else:
+        if visit.device < 0:
             self.spans.add(job.request, job.plan.epoch, Kind.PROPAGATE, visit.place, job.finish_s, now_s, 0.0)
-            back_s = self.world.links[visit.link].rtt.at(job.finish_s) / 2
-            transfer_s = now_s - job.start_s + back_s
-            self.samples.message(now_s + back_s, visit.link, visit.direction, visit.size_bytes, transfer_s)
+        if self.controller.looks:
+            self._sample(visit, job, now_s)
         job.step += 1
         if job.step < len(job.plan.visits):
             self.advance(job, now_s)
@@ -267,11 +264,21 @@ class Play:
         elif job.request == LOAD:
             self.switch.loaded(job, now_s)
 
+    def _sample(self, visit: Visit, job: Job, now_s: float) -> None:
+        """Let the policy know of a visit, of a message once its receipt is back."""
+        if visit.device >= 0:
+            self.samples.stage(now_s, visit.device, visit.amount, job.finish_s - job.start_s)
+        else:
+            back_s = self.world.links[visit.link].rtt.at(job.finish_s) / 2
+            transfer_s = now_s - job.start_s + back_s
+            self.samples.message(now_s + back_s, visit.link, visit.direction, visit.size_bytes, transfer_s)
+
     def _answer(self, job: Job, now_s: float) -> None:
         latency_s = now_s - self.requests.arrival_s[job.request]
         deadline_s = self.problem.objective.deadline_s
         late = deadline_s is not None and latency_s > deadline_s
-        self.samples.done(now_s, latency_s, job.plan.epoch)
+        if self.controller.looks:
+            self.samples.done(now_s, latency_s, job.plan.epoch)
         self.end(job, now_s, Outcome.LATE if late else Outcome.OK)
 
     def _record(self, job: Job, until_s: float) -> None:

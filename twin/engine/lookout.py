@@ -67,6 +67,11 @@ class Lookout:
         self._answers: list[Chunk] = []
         self._n_answers = 0
 
+    def nothing(self) -> View:
+        """What a policy sees that does not look."""
+        queue = np.zeros(self._n_devices, dtype=np.int64)
+        return View(Samples.none(), queue, np.zeros((self._n_links, 2), dtype=np.int64))
+
     def look(self, now_s: float, arrival_s: Floats, last: int = NOBODY) -> View:
         """What is seen at a tick.
 

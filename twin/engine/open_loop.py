@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from twin.world import World
 
 
+_BLOCK = 1 << 15
+"""Requests that are served together where no decision needs to know of them: few enough for a processor's cache."""
+
+
 class OpenLoop:
     """Plays arrivals that are known beforehand, from tick to tick.
 
     Between two ticks the plan in force stays the same. Each station serves what reaches it before the tick; what comes
-    later waits in its pool for the next interval.
+    later waits in its pool for the next interval. For a policy that does not look, many intervals are served at once.
 
     Args:
         world: The scenario.
@@ -34,7 +38,7 @@ class OpenLoop:
         self._arrival_s = world.workload.arrivals_s(world.seed, replication)
         self._request = np.arange(len(self._arrival_s), dtype=np.int64)
         self._epoch = np.full(len(self._arrival_s), -1, dtype=np.int64)
-        self._arrived = 0
+        self._arrived = self._served = 0
         self._held: list[tuple[float, Ints]] = []
         self._over_s = self._when_over(world)
         self._limit_s = max(self._over_s, 0.0) + world.drain_s
@@ -47,10 +51,13 @@ class OpenLoop:
         while end is None:
             time_s, arrived = self._next_tick()
             if time_s > self._limit_s:
-                self._serve(math.nextafter(self._limit_s, math.inf), everyone)
+                self._send(math.nextafter(self._limit_s, math.inf), everyone)
+                self._serve(math.nextafter(self._limit_s, math.inf))
                 end = self._ended(math.inf) or End(self._limit_s, by_clock=False)
             else:
-                self._serve(time_s, arrived)
+                self._send(time_s, arrived)
+                if not self._may_wait(time_s):
+                    self._serve(time_s)
                 end = self._ended(time_s)
                 if end is None:
                     course.tick(time_s, self._arrival_s[:arrived])
@@ -71,15 +78,24 @@ class OpenLoop:
             return float(self._arrival_s[int(request)]), int(request)
         return timer_s, int(np.searchsorted(self._arrival_s, timer_s))
 
-    def _serve(self, until_s: float, arrived: int) -> None:
-        """Play until just before a time, up to the given number of requests."""
+    def _may_wait(self, until_s: float) -> bool:
+        """Whether stations need not be played yet: the policy does not look, and the run cannot have ended."""
+        few = self._arrived - self._served < _BLOCK
+        return few and not self._course.looks and until_s <= self._over_s
+
+    def _serve(self, until_s: float) -> None:
+        """Play the stations until just before a time."""
+        self._course.floor.serve(until_s)
+        self._served = self._arrived
+
+    def _send(self, until_s: float, arrived: int) -> None:
+        """Send what arrives before a time on its way, up to the given number of requests."""
         held, self._held = self._held, []
         for time_s, request in held:
             self._resume(request, time_s, until_s)
         new = slice(self._arrived, arrived)
         self._arrived = arrived
         self._release(self._request[new], self._arrival_s[new], until_s)
-        self._course.floor.serve(until_s)
 
     def _release(self, request: Ints, time_s: Floats, until_s: float) -> None:
         """Send requests on their way, or hold them back."""

@@ -55,8 +55,7 @@ class Appraisal:
     def weigh(self) -> list[Candidate]:
         """The best few plans and the running one, the best first.
 
-        Plans that miss the deadline come after those that meet it; where every plan is overloaded, the one with the
-        least bottleneck lets the queues grow least.
+        Plans that miss the deadline come after those that meet it; of equal scores the least bottleneck comes first.
         """
         weighed = []
         for partition in self._partitions():

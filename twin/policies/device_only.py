@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from twin.policies.reach import or_edge_only
 from twin.problem import Decision
@@ -23,6 +23,7 @@ class DeviceOnly:
         device: Name of the device.
     """
 
+    looks: ClassVar[bool] = False
     device: str
 
     def init(self, problem: Problem) -> DeviceState:

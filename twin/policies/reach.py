@@ -44,7 +44,7 @@ def or_edge_only(problem: Problem, partition: Partition, observation: Observatio
     Returns:
         The partition, and whether it is the fallback.
     """
-    if is_reachable(problem, partition, observation):
+    if (observation.available.all() and observation.link_up.all()) or is_reachable(problem, partition, observation):
         return partition, False
     edge_only = problem.on_device(0)
     return (edge_only, True) if problem.allows(edge_only) else (partition, False)

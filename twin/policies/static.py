@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from twin.errors import ScenarioError
 from twin.partition import Partition, thirds
@@ -27,6 +27,7 @@ class Static:
             for its last layer.
     """
 
+    looks: ClassVar[bool] = False
     split: Literal["thirds", "best"] = "thirds"
     after: tuple[str, ...] | None = None
 

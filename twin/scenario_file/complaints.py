@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _LONGEST = 60
 """Largest number of characters of a value that a message repeats."""
+_NO_PLACES = ("[key]", "[list]", "[range]")
+"""What pydantic puts into the place of an error beside keys and positions: its own mark of a key, tags of unions."""
 _PLAIN = {
     "finite_number": "it must be a finite number",
     "float_type": "it must be a number",
@@ -75,17 +77,20 @@ def report(document: Document, overrides: Mapping[Loc, str], complaints: Iterabl
     return ScenarioError("\n".join(text for _, text in sorted(lines, key=lambda entry: entry[0])))
 
 
-def from_pydantic(errors: Iterable[ErrorDetails], within: Loc = ()) -> list[Complaint]:
+def from_pydantic(
+    errors: Iterable[ErrorDetails], within: Loc = (), form: type[BaseModel] = Scenario
+) -> list[Complaint]:
     """Reword what pydantic found; a missing key that stands there misspelt counts once.
 
     Args:
         errors: Its errors.
         within: Place of the validated data in the file.
+        form: The schema of the whole file.
     """
-    found = [(error, (*within, *(part for part in error["loc"] if part != "[key]"))) for error in errors]
-    misspelt = {(*loc[:-1], *_near_key(loc)) for error, loc in found if error["type"] == "extra_forbidden"}
+    found = [(error, (*within, *(part for part in error["loc"] if part not in _NO_PLACES))) for error in errors]
+    misspelt = {(*loc[:-1], *_near_key(loc, form)) for error, loc in found if error["type"] == "extra_forbidden"}
     return [
-        Complaint(loc, _wording(error, loc))
+        Complaint(loc, _wording(error, loc, form))
         for error, loc in found
         if error["type"] != "missing" or loc not in misspelt
     ]
@@ -105,9 +110,9 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"unknown key; {nearest(key, known)}"
 
 
-def keys_at(loc: Loc) -> list[str]:
+def keys_at(loc: Loc, form: type[BaseModel] = Scenario) -> list[str]:
     """The keys that the schema knows at a place; empty where any key or none may stand."""
-    kind = _type_at(loc)
+    kind = _type_at(loc, form)
     return [field.alias or name for name, field in kind.model_fields.items()] if _is_model(kind) else []
 
 
@@ -119,12 +124,12 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _wording(error: ErrorDetails, loc: Loc) -> str:
+def _wording(error: ErrorDetails, loc: Loc, form: type[BaseModel]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
-        return f"is missing; add it{_description(loc)}"
+        return f"is missing; add it{_description(loc, form)}"
     if kind == "extra_forbidden":
-        return unknown_key(str(loc[-1]), keys_at(loc[:-1]))
+        return unknown_key(str(loc[-1]), keys_at(loc[:-1], form))
     if kind == "too_short":
         return f"holds {context['actual_length']} entries; give at least {context['min_length']}"
     if kind == "too_long":
@@ -145,21 +150,21 @@ def _wanted(error: ErrorDetails) -> str:
     return _PLAIN.get(kind, error["msg"])
 
 
-def _near_key(loc: Loc) -> list[str]:
-    return difflib.get_close_matches(str(loc[-1]), keys_at(loc[:-1]), 1)
+def _near_key(loc: Loc, form: type[BaseModel]) -> list[str]:
+    return difflib.get_close_matches(str(loc[-1]), keys_at(loc[:-1], form), 1)
 
 
-def _description(loc: Loc) -> str:
-    parent = _type_at(loc[:-1])
+def _description(loc: Loc, form: type[BaseModel]) -> str:
+    parent = _type_at(loc[:-1], form)
     if not _is_model(parent):
         return ""
     texts = [field.description for name, field in parent.model_fields.items() if loc[-1] in (field.alias, name)]
     return f" ({texts[0].split(chr(10))[0].rstrip('.')})" if texts and texts[0] else ""
 
 
-def _type_at(loc: Loc) -> Any:  # noqa: ANN401 - types have no common type
+def _type_at(loc: Loc, form: type[BaseModel]) -> Any:  # noqa: ANN401 - types have no common type
     """The annotated type of what stands at a place; None where the schema knows nothing of it."""
-    kind: Any = Scenario
+    kind: Any = form
     for part in loc:
         if _is_model(kind):
             fields = {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
@@ -172,10 +177,10 @@ def _type_at(loc: Loc) -> Any:  # noqa: ANN401 - types have no common type
 
 
 def _bare(annotation: Any) -> Any:  # noqa: ANN401 - types have no common type
-    """A type without `Annotated` and without `| None`."""
+    """A type without `Annotated` and without `| None`; of a union, the model in it."""
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
-    models = [kind for kind in get_args(annotation) if _is_model(kind)]
+    models = [kind for kind in map(_bare, get_args(annotation)) if _is_model(kind)]
     return models[0] if models and get_origin(annotation) not in (tuple, dict) else annotation
 
 

@@ -1,0 +1,1 @@
+"""Sweeps: one scenario at many points, played by many workers."""
