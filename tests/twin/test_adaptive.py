@@ -164,7 +164,7 @@ def sending(size_bytes=1e5, since_s=1.0):
 class TestFalls:
     def test_it_looks_again_soon_while_the_plan_uses_what_has_fallen(self):
         subject = problem()
-        rarely = fallen(subject, seen_s=1e4)
+        rarely = fallen(subject, seen_s=1e6)
         decision, _ = decide(subject, state=rarely, partition=CLOUD)
         assert decision.partition == CLOUD
         assert decision.next_s == 0.25
@@ -197,7 +197,7 @@ class TestFalls:
 
     def test_what_falls_often_is_used_less(self):
         subject = problem()
-        assert decide(subject, state=fallen(subject, seen_s=1e4), up_bps=20e6)[0].partition == CLOUD
+        assert decide(subject, state=fallen(subject, seen_s=1e6), up_bps=20e6)[0].partition == CLOUD
         assert decide(subject, state=fallen(subject, times=20), up_bps=20e6)[0].partition == EDGE
 
     def test_of_a_link_that_falls_again_and_again_it_learns(self):

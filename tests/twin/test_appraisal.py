@@ -87,7 +87,7 @@ class TestFalls:
     def test_the_score_is_the_mean_over_a_fall(self):
         subject = problem()
         appraisal = appraise(subject, experienced(subject, **ONE_FALL))
-        probability = 1 - math.exp(-1 / 20)
+        probability = 1 - math.exp(-(1 + SENDING_S) / 30)
         expected = REST_S + (1 - probability) * SENDING_S + probability * 10 * SENDING_S
         assert score(appraisal, CLOUD) == pytest.approx(expected)
 
@@ -111,8 +111,17 @@ class TestFalls:
         waits_s = sum(wait_s(10.0, [x]) for x in stations_s)
         lucky_s = 2 / 3 * math.sqrt(2 * 10 * 0.4**2 * 0.5 / math.pi)
         caught = REST_S + 0.4 + waits_s + lucky_s + (4 - 1) * 0.5 / 2
-        probability = 1 - math.exp(-0.5 / 20)
+        probability = 1 - math.exp(-(0.5 + SENDING_S) / 30)
         assert score(appraisal, CLOUD) == pytest.approx(calm + probability * (caught - calm))
+
+    def test_where_requests_are_rare_a_fall_goes_unnoticed_until_the_next(self):
+        subject = problem(Demand(0.2))
+        calm = score(appraise(subject), CLOUD)
+        appraisal = appraise(subject, experienced(subject, **ONE_FALL, interval_s=0.5))
+        probability = 1 - math.exp(-(1 / 0.2 + SENDING_S) / 30)
+        wait = sum(wait_s(0.2, [x]) for x in [0.008, 0.005, 0.00032, 0.0032])
+        caught = REST_S + 10 * SENDING_S + wait + wait_s(0.2, [10 * SENDING_S])
+        assert score(appraisal, CLOUD) == pytest.approx(calm + probability * (caught - calm), rel=1e-6)
 
     def test_often_enough_it_leads_to_another_plan(self):
         subject = problem()
@@ -137,7 +146,7 @@ class TestUsualChange:
     def test_a_fall_adds_to_it(self):
         subject = problem()
         appraisal = appraise(subject, experienced(subject, **ONE_FALL, change=0.2))
-        usual, probability = REST_S + SENDING_S * math.cosh(0.2), 1 - math.exp(-1 / 20)
+        usual, probability = REST_S + SENDING_S * math.cosh(0.2), 1 - math.exp(-(1 + SENDING_S) / 30)
         assert score(appraisal, CLOUD) == pytest.approx(
             usual + probability * (REST_S + 10 * SENDING_S - usual),
         )

@@ -97,7 +97,7 @@ class TestLevels:
         assert sum(experience.seen_s[UP].values()) == pytest.approx(t_s[-1] - t_s[0])
         assert all(fall.after < fall.before for fall in experience.falls[UP])
         for risk in experience.risks(conditions(rates_bps[-1])):
-            assert 0 <= risk.probability <= 1
+            assert 0 <= risk.within(1.0) <= 1
             assert risk.slowness > 1 / speeds(conditions(rates_bps[-1]))[risk.place]
 
 
@@ -147,25 +147,22 @@ class TestRisks:
     def test_one_fall_by_hand(self):
         (risk,) = watch(*ONCE).risks(conditions())
         assert risk.place == UP
-        assert risk.probability == pytest.approx(1 - math.exp(-1 / 19))
+        # 19 s at that level, and 10 s that are taken to have been before
+        assert risk.rate_per_s == pytest.approx(1 / 29)
+        assert risk.within(2.0) == pytest.approx(1 - math.exp(-2 / 29))
         assert risk.slowness == pytest.approx(1 / 2e6)
-
-    def test_the_time_to_the_next_decision_counts(self):
-        experience = watch(*ONCE).look(observe(21.25))
-        (risk,) = experience.risks(conditions())
-        assert risk.probability == pytest.approx(1 - math.exp(-0.25 / 19.25))
 
     def test_time_at_neighbouring_levels_counts(self):
         # 11 Mbit/s is one level lower, 80 Mbit/s two levels higher; neither is a fall
         for up_bps, alike_s in ((11e6, 20 + 10), (80e6, 20)):
             looks = [(float(t_s), up_bps) for t_s in range(22, 32)]
             (risk,) = watch(*ONCE, *looks).look(observe(32.0, up_bps)).risks(conditions())
-            assert risk.probability == pytest.approx(1 - math.exp(-1 / alike_s))
+            assert risk.rate_per_s == pytest.approx(1 / (alike_s + 10))
 
     def test_the_mean_is_over_times_not_over_speeds(self):
         again = [(22.0, 0.5e6), (23.0, 0.5e6), (24.0, FAST_BPS)]
         (risk,) = watch(*ONCE, *again).risks(conditions())
-        assert risk.probability == pytest.approx(1 - math.exp(-2 / 20))
+        assert risk.rate_per_s == pytest.approx(2 / 30)
         assert risk.slowness == pytest.approx((1 / 2e6 + 1 / 0.5e6) / 2)
 
     @pytest.mark.parametrize(("up_bps", "count"), [(10.1e6, 1), (39e6, 1), (9.9e6, 0), (41e6, 0)])

@@ -74,6 +74,12 @@ class Appraisal:
         """The falls that may come."""
         return self.experience.risks(self.conditions)
 
+    @cached_property
+    def _blind_s(self) -> float:
+        """Time for which a fall may go unnoticed: until the next decision, or the next request where that is later."""
+        rate_rps = self.problem.demand.rate_rps
+        return max(self.experience.interval_s, 1 / rate_rps if rate_rps else 0.0)
+
     def _partitions(self) -> list[Partition]:
         """The best by the estimates, the best by the mean of what may happen, and the running one."""
         found = self._search(self.conditions, _FEW)
@@ -93,11 +99,11 @@ class Appraisal:
         latency_s, energy_j = self._outcome(prediction)
         score = math.inf if gone & set(partition.placement) else score_of(self.problem, latency_s, energy_j)
         if math.isfinite(score):
-            score = self._mean_score(partition, score)
+            score = self._mean_score(prediction, partition, score)
         known_j = None if math.isnan(energy_j) else energy_j
         return Candidate(partition, score, latency_s, known_j), prediction.bottleneck_s
 
-    def _mean_score(self, partition: Partition, score: float) -> float:
+    def _mean_score(self, prediction: Prediction, partition: Partition, score: float) -> float:
         """The score over what may happen: usual changes, then falls of what the plan uses."""
         if self._varied:
             score = sum(self._score(partition, conditions) for conditions in self._varied) / len(self._varied)
@@ -106,8 +112,12 @@ class Appraisal:
             after = predict(self.problem, partition, slower(self.problem, self.conditions, {risk.place: risk.slowness}))
             if after.busy_s[self._station(risk.place)] > 0:
                 caught = score_of(self.problem, *self._outcome(after, self.experience.interval_s))
-                mean += risk.probability * (caught - score)
+                mean += risk.within(self._blind_s + self._use_s(prediction, risk)) * (caught - score)
         return mean
+
+    def _use_s(self, prediction: Prediction, risk: Risk) -> float:
+        """Time for which a request uses a place; a fall in that time catches it, too."""
+        return min(float(prediction.busy_s[self._station(risk.place)]), _HORIZON_S)
 
     def _score(self, partition: Partition, conditions: Conditions) -> float:
         return score_of(self.problem, *self._outcome(predict(self.problem, partition, conditions)))
@@ -133,7 +143,10 @@ class Appraisal:
     def _expected(self) -> Conditions:
         """Conditions whose times are the mean over the falls that may come."""
         now = speeds(self.conditions)
-        slowness = {x.place: (1 - x.probability) / float(now[x.place]) + x.probability * x.slowness for x in self.risks}
+        shares = {risk.place: risk.within(self._blind_s) for risk in self.risks}
+        slowness = {
+            x.place: (1 - shares[x.place]) / float(now[x.place]) + shares[x.place] * x.slowness for x in self.risks
+        }
         return slower(self.problem, self.conditions, slowness)
 
     @cached_property

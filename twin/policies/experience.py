@@ -25,6 +25,8 @@ _ALIKE = 2.0
 """Speeds within this factor of each other are the same level."""
 _ONE_FALL_S = 3.0
 """Time in which a fall may go deeper before another is counted: what is stuck shows by and by how slow it is."""
+_GRACE_S = 10.0
+"""Time without falls that is taken to have been before the first look, so that one fall is not all there is."""
 _LEAST = 1e-4
 """Share of the speed before that is left after the deepest fall that is reckoned with."""
 _MEMORY = 0.3
@@ -40,11 +42,15 @@ class Fall(NamedTuple):
 
 
 class Risk(NamedTuple):
-    """A fall that may come before the next decision: where, how probably, and the time per unit of work then."""
+    """A fall that may come: where, how often per second, and the time per unit of work then."""
 
     place: int
-    probability: float
+    rate_per_s: float
     slowness: float
+
+    def within(self, time_s: float) -> float:
+        """Probability that it comes within a time."""
+        return 1 - math.exp(-self.rate_per_s * time_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,15 +100,14 @@ class Experience:
         return Experience(t_s, past_s, speed, np.array(change), tuple(seen_s), tuple(falls))
 
     def risks(self, conditions: Conditions) -> list[Risk]:
-        """The falls that may come within one interval, as often and as deep as before from the present level."""
+        """The falls that may come, as often and as deep as before from the present level."""
         risks = []
         for place, now in enumerate(speeds(conditions).tolist()):
             alike = self._alike(place, now)
             if now > 0 and alike:
                 level = _level(now)
                 seen_s = sum(self.seen_s[place].get(level + k, 0.0) for k in (-1, 0, 1))
-                rate_per_s = len(alike) / max(seen_s, self.interval_s)
-                risks.append(Risk(place, 1 - math.exp(-rate_per_s * self.interval_s), _slowness(alike, now)))
+                risks.append(Risk(place, len(alike) / (seen_s + _GRACE_S), _slowness(alike, now)))
         return risks
 
     def falling(self, problem: Problem, observation: Observation) -> list[int]:
