@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from twin.records import RunResult, Table
+    from twin.records import RunResult
+    from twin.tables import Table
 
 
 def canonical(table: Table) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from worlds import make_graph, make_problem, make_workload, make_world
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Always the same partition."""
+    """Always the same partition; looks at nothing."""
 
+    looks: ClassVar[bool] = False
     partition: Partition
 
     def init(self, problem: Problem) -> None:
@@ -32,6 +33,13 @@ class Fixed:
 
     def decide(self, observation: Observation, state: None) -> tuple[Decision, None]:
         return Decision(self.partition, "fixed"), None
+
+
+@dataclass(frozen=True)
+class Watched(Fixed):
+    """Always the same partition, and yet shown all samples."""
+
+    looks: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,13 @@ class Script:
         if self.fallback is not None and (lost or not observation.link_up.all()):
             partition = self.fallback
         return Decision(partition, "script", probes=(self.probes or {}).get(state, ())), state + 1
+
+
+@dataclass(frozen=True)
+class Blind(Script):
+    """A script that looks at nothing but what is lost."""
+
+    looks: ClassVar[bool] = False
 
 
 def run(world: World, policy: Any, replication: int = 0, **engine: Any) -> RunResult:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from twin.problem import Conditions
-from twin.rolling import first_break, median_of_three, shifted, windows
 from twin.units import BITS_PER_BYTE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from twin.problem import Problem, Samples
 
@@ -32,10 +31,9 @@ _BREAK = 2.0
 """A sample that differs from what was expected by this factor starts its window anew: something has changed."""
 _SPREAD = 4.0
 """Factor between the sizes of messages from which on they tell delay and goodput apart."""
-_FEWEST = 16
-"""Messages or stages alike from which on arrays are quicker than a loop."""
-_BLOCK = 2048
-"""Samples that are looked at together: what follows a break has to be looked at again."""
+_MOST = 16
+"""Newest messages or stages of a kind that are taken in at a tick: more than an estimate rests on, so that older ones
+do not count. Large and small messages of each direction are kinds of their own, and the stages of each device."""
 _MOST_DELAY = 0.5
 """Share of a large message's time that may be delay where nothing tells the two apart."""
 _MOST_MEASURED = 0.9
@@ -50,8 +48,9 @@ class Estimator:
     direction follows from its newest large messages, the delay taken off. A link without small messages has a line
     fitted to large ones of several sizes. The slowdown of a device is the median over its newest stages.
 
-    A sample far from what was expected starts anew. What was never sampled keeps its first value. A message or stage
-    that has been under way for longer than the estimate allows lowers the estimate until it ends.
+    Of many samples at a tick, only the newest count. A sample far from what was expected starts anew. What was never
+    sampled keeps its first value. A message or stage that has been under way for longer than the estimate allows lowers
+    the estimate until it ends.
 
     Args:
         problem: Gives the first conditions and the known message overheads.
@@ -78,42 +77,22 @@ class Estimator:
         return t_s - self._link_seen_s, t_s - self._device_seen_s
 
     def _messages(self, samples: Samples) -> None:
-        """Take in messages, in the order of their receipts."""
+        """Take in messages, in the order of their receipts: the newest large and small ones of each direction."""
+        kind = 4 * samples.link + 2 * samples.direction + (samples.size_bytes > BULK_BYTES)
         columns = (samples.link, samples.direction, samples.size_bytes, samples.transfer_s, samples.link_t_s)
-        for link, direction, size_bytes, transfer_s, t_s in zip(*(c.tolist() for c in columns), strict=True):
+        for link, direction, size_bytes, transfer_s, t_s in _newest(kind, columns):
             self._links[link].add(t_s, direction, size_bytes * BITS_PER_BYTE, transfer_s - self._overhead_s[link])
             if size_bytes > BULK_BYTES:
                 self._link_seen_s[link, direction] = t_s
 
     def _stages(self, samples: Samples) -> None:
-        """Take in stages; those of one device follow each other, and no other counts for it."""
-        if len(samples.device) < _FEWEST:
-            columns = (samples.device, samples.nominal_s, samples.service_s, samples.stage_t_s)
-            for device, nominal_s, service_s, t_s in zip(*(c.tolist() for c in columns), strict=True):
-                if nominal_s > 0:
-                    self._stage(device, service_s / nominal_s)
-                    self._device_seen_s[device] = t_s
-            return
-        for device in range(len(self._ratio)):
-            own = (samples.device == device) & (samples.nominal_s > 0)
-            if own.any():
-                self._stages_of(device, samples.service_s[own] / samples.nominal_s[own])
-                self._device_seen_s[device] = samples.stage_t_s[own][-1]
-
-    def _stages_of(self, device: int, ratios: np.ndarray) -> None:
-        """Take in the stages of one device: many together, as long as none starts its window anew."""
-        position, recent = 0, self._ratio[device]
-        while position < len(ratios):
-            self._stage(device, float(ratios[position]))
-            position += 1
-            block = ratios[position : position + _BLOCK]
-            if len(block) >= _FEWEST and len(recent) == _STAGES:
-                medians = median_of_three(windows(list(recent), block))
-                n = first_break(block, shifted(float(self._slowdown[device]), medians), _BREAK)
-                if n:
-                    recent.extend(block[max(n - _STAGES, 0) : n].tolist())
-                    self._slowdown[device] = medians[n - 1]
-                position += n
+        """Take in the newest stages of each device; those without work say nothing."""
+        kind = 2 * samples.device + (samples.nominal_s > 0)
+        columns = (samples.device, samples.nominal_s, samples.service_s, samples.stage_t_s)
+        for device, nominal_s, service_s, t_s in _newest(kind, columns):
+            if nominal_s > 0:
+                self._stage(device, service_s / nominal_s)
+                self._device_seen_s[device] = t_s
 
     def _stage(self, device: int, ratio: float) -> None:
         recent = self._ratio[device]
@@ -138,6 +117,19 @@ class Estimator:
             if nominal_s > 0:
                 slowdown[device] = max(slowdown[device], since_s / nominal_s)
         return Conditions(rate_bps, rtt_s, slowdown)
+
+
+def _newest(kind: np.ndarray, columns: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
+    """Rows of columns of equal length, in order, without those that are followed by many of the same kind."""
+    if len(kind) > _MOST:
+        by_kind = np.argsort(kind, kind="stable")
+        first = np.flatnonzero(np.diff(kind[by_kind], prepend=-1))
+        after = np.append(first[1:], len(kind))
+        place = np.empty_like(by_kind)
+        place[by_kind] = np.repeat(after, after - first) - np.arange(len(kind))
+        newest = place <= _MOST
+        columns = [column[newest] for column in columns]
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 class _Message(NamedTuple):

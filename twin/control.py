@@ -9,7 +9,8 @@ import numpy as np
 from twin.conditions import Estimator
 from twin.errors import PartitionError
 from twin.problem import LinkProbe, Observation, Samples
-from twin.records import RawSamples, SampleKind
+from twin.records import RawSamples
+from twin.shown import Shown
 
 if TYPE_CHECKING:
     from twin.partition import Partition
@@ -66,8 +67,7 @@ class Controller:
         self._estimator = Estimator(problem) if self.looks else None
         self._no_queues = np.zeros(problem.n_devices, dtype=np.int64)
         self._no_links = np.zeros((len(problem.continuum.links), 2), dtype=np.int64)
-        self._raw: list[RawSamples] = []
-        self._rows = 0
+        self._shown = Shown(replication)
         self.partition: Partition | None = None
         self.epoch = -1
         self.log: list[dict[str, Any]] = []
@@ -132,7 +132,7 @@ class Controller:
     @property
     def raw(self) -> RawSamples:
         """All samples that the policy was shown."""
-        return RawSamples.concatenate([_raw(Samples.none(), self._replication), *self._raw])
+        return RawSamples.deferred([self._shown])
 
     def _check(self, partition: Partition) -> None:
         partition.check(self._problem.graph)
@@ -143,17 +143,16 @@ class Controller:
             )
 
     def _record(self, observation: Observation, decision: Decision, *, switched: bool) -> None:
-        first, looks = self._rows, self.looks
+        first, looks = self._shown.most_rows, self.looks
         if looks:
-            self._raw.append(_raw(observation.samples, self._replication, observation.t_s))
-            self._rows += len(self._raw[-1])
+            self._shown.add(observation.samples, observation.t_s)
         self.log.append(
             {
                 "replication": self._replication,
                 "tick": len(self.log),
                 "t_s": observation.t_s,
                 "epoch": self.epoch,
-                "rows": [first, self._rows],
+                "rows": [first, self._shown.most_rows],
                 "conditions": observation.conditions.to_json() if looks else None,
                 "queue_length": observation.queue_length.tolist() if looks else None,
                 "link_queue": observation.link_queue.tolist() if looks else None,
@@ -182,19 +181,3 @@ def _probe(probe: Probe) -> dict[str, Any]:
     if isinstance(probe, LinkProbe):
         return {"link": probe.link, "direction": probe.direction, "size_bytes": probe.size_bytes}
     return {"device": probe.device, "layers": list(probe.layers)}
-
-
-def _raw(samples: Samples, replication: int, t_s: float = 0.0) -> RawSamples:
-    """The samples of one tick as rows."""
-    now = samples
-    counts = (len(now.link), len(now.device), len(now.done_t_s), len(now.open_link), len(now.open_device))
-    open_t_s = np.full(counts[3] + counts[4], t_s)
-    links = 2 * now.link + now.direction, 2 * now.open_link + now.open_direction
-    return RawSamples(
-        np.full(sum(counts), replication, dtype=np.int32),
-        np.repeat(np.array(list(SampleKind), dtype=np.int8), counts),
-        np.concatenate([now.link_t_s, now.stage_t_s, now.done_t_s, open_t_s]),
-        np.concatenate([links[0], now.device, now.done_epoch, links[1], now.open_device]),
-        np.concatenate([now.size_bytes, now.nominal_s, np.zeros(counts[2]), now.open_bytes, now.open_nominal_s]),
-        np.concatenate([now.transfer_s, now.service_s, now.latency_s, now.open_transfer_s, now.open_service_s]),
-    )

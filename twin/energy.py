@@ -60,6 +60,19 @@ class Window(NamedTuple):
         return self.end_s - self.start_s
 
 
+class Busy(NamedTuple):
+    """What devices spent their time on, known without spans.
+
+    Attributes:
+        last_s: When the last span ends.
+        seconds: Gives the seconds of computing, transmitting and receiving by device and bin, shape
+            [n_devices, 3, n_bins], for given edges of the bins.
+    """
+
+    last_s: float
+    seconds: Callable[[np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Energy:
     """Joules by device in one window of one replication.
@@ -121,7 +134,8 @@ def account(problem: Problem, spans: Spans, decisions: Iterable[Mapping[str, Any
         decisions: Entries whose `charged_j` (joules by device) falls due at their `t_s`.
         window: The window.
     """
-    busy = _busy_s(problem, spans, np.array([window.start_s, window.end_s]))[:, :, 0]
+    edges_s = np.array([window.start_s, window.end_s])
+    busy = np.sum([_busy_s(problem, part, edges_s)[:, :, 0] for part in spans.parts()], axis=0)
     power_w = problem.power_w
     by_state_j = np.empty((problem.n_devices, len(State)))
     by_state_j[:, State.IDLE] = power_w[:, State.IDLE] * window.length_s
@@ -136,7 +150,7 @@ def power_samples(
     spans: Spans,
     decisions: Iterable[Mapping[str, Any]] = (),
     interval_s: float = _INTERVAL_S,
-    busy_s: Callable[[np.ndarray], np.ndarray] | None = None,
+    busy: Busy | None = None,
 ) -> Power:
     """Mean power of each device in each interval from 0 to the end of one replication.
 
@@ -149,17 +163,16 @@ def power_samples(
         spans: What their time was spent on.
         decisions: Entries with the charges of switches.
         interval_s: Length of an interval; the last one may be shorter.
-        busy_s: Where an engine knows better how to add up its spans: the seconds of computing, transmitting and
-            receiving by device and bin, shape [n_devices, 3, n_bins], for given edges of the bins.
+        busy: Where an engine can do without the spans.
 
     Returns:
         The samples by device, then by time.
     """
     problem = world.problem
-    edges_s = _edges_s(_last_s(requests, spans), interval_s)
+    edges_s = _edges_s(_last_s(requests, spans.end_s if busy is None else np.array([busy.last_s])), interval_s)
     widths_s = np.diff(edges_s)
     power_w = problem.power_w
-    seconds = _busy_s(problem, spans, edges_s) if busy_s is None else busy_s(edges_s)
+    seconds = _busy_s(problem, spans, edges_s) if busy is None else busy.seconds(edges_s)
     extra_w = np.einsum("ds,dsb->db", _above_idle_w(power_w), seconds) / widths_s
     charged_w = _charged_j(problem.n_devices, decisions, edges_s) / widths_s
     mean_w = power_w[:, State.IDLE, None] + extra_w + charged_w
@@ -217,23 +230,41 @@ def _above_idle_w(power_w: np.ndarray) -> np.ndarray:
     return np.asarray(power_w[:, State.COMPUTE : State.SWITCH] - power_w[:, State.IDLE, None])
 
 
-def _busy_s(problem: Problem, spans: Spans, edges_s: np.ndarray) -> np.ndarray:
-    """Seconds of computing, transmitting and receiving by device and bin, shape [n_devices, 3, n_bins]."""
+def busy_s(
+    problem: Problem, place: np.ndarray, start_s: np.ndarray, end_s: np.ndarray, edges_s: np.ndarray
+) -> np.ndarray:
+    """Seconds of computing, transmitting and receiving by device and bin.
+
+    Args:
+        problem: Says who sits at the ends of each link.
+        place: Where each service was, shape [n]; see `records.Spans`.
+        start_s: When it started, shape [n].
+        end_s: When it ended, shape [n].
+        edges_s: Edges of the bins, shape [n_bins + 1].
+
+    Returns:
+        Seconds, shape [n_devices, 3, n_bins].
+    """
     n = problem.n_devices
     ends = np.array([(link.a, link.b) for link in problem.continuum.links], dtype=np.int64).reshape(-1, 2)
-    computes = np.flatnonzero(spans.kind == Kind.COMPUTE)
-    transmits = np.flatnonzero(spans.kind == Kind.TRANSMIT)
-    link, direction = np.divmod(spans.place[transmits] - n, 2)
+    computes, transmits = np.flatnonzero(place < n), np.flatnonzero(place >= n)
+    link, direction = np.divmod(place[transmits] - n, 2)
     series = np.concatenate(
         [
-            3 * spans.place[computes],
+            3 * place[computes],
             3 * ends[link, direction] + 1,
             3 * ends[link, 1 - direction] + 2,
         ]
     ).astype(np.int64)
     rows = np.concatenate([computes, transmits, transmits])
-    seconds = occupied_s(series, 3 * n, spans.start_s[rows], spans.end_s[rows], edges_s)
+    seconds = occupied_s(series, 3 * n, start_s[rows], end_s[rows], edges_s)
     return seconds.reshape(n, _N_POWER_STATES - 1, -1)
+
+
+def _busy_s(problem: Problem, spans: Spans, edges_s: np.ndarray) -> np.ndarray:
+    """Seconds of computing, transmitting and receiving by device and bin, shape [n_devices, 3, n_bins]."""
+    served = (spans.kind == Kind.COMPUTE) | (spans.kind == Kind.TRANSMIT)
+    return busy_s(problem, spans.place[served], spans.start_s[served], spans.end_s[served], edges_s)
 
 
 def _charged_j(n_devices: int, decisions: Iterable[Mapping[str, Any]], edges_s: np.ndarray) -> np.ndarray:
@@ -249,9 +280,9 @@ def _charged_j(n_devices: int, decisions: Iterable[Mapping[str, Any]], edges_s: 
     return charged_j
 
 
-def _last_s(requests: Requests, spans: Spans) -> float:
-    """When the last thing of a replication happened."""
-    columns = (requests.arrival_s, requests.done_s, spans.end_s)
+def _last_s(requests: Requests, ends_s: np.ndarray) -> float:
+    """When the last thing of a replication happened, given the ends of its spans."""
+    columns = (requests.arrival_s, requests.done_s, ends_s)
     return max((float(np.nanmax(c)) for c in columns if np.isfinite(c).any()), default=0.0)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twin.problem import Samples
+from twin.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,27 +51,6 @@ PROBE = -1
 """Stands for the request in spans of a probe."""
 LOAD = -2
 """Stands for the request in spans of weights on their way to a device."""
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """Columns of equal length; subclasses name them."""
-
-    def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """The columns by name."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
-
-    def where(self, mask: np.ndarray) -> Self:
-        """The rows for which `mask` is true (or the rows at these positions)."""
-        return type(self)(**{name: column[mask] for name, column in self.columns().items()})
-
-    @classmethod
-    def concatenate(cls, tables: Sequence[Self]) -> Self:
-        """All rows of several tables, in order."""
-        return cls(**{x.name: np.concatenate([getattr(t, x.name) for t in tables]) for x in fields(cls)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -120,7 +120,7 @@ class ServiceNoise:
     """
 
     def __init__(self, sigma: np.ndarray, seed: int, replication: int) -> None:
-        self._sigma = sigma
+        self._sigma: list[float] = sigma.tolist()
         self._streams = [stream(seed, replication, SERVICE, device) for device in range(len(sigma))]
         self._factors = [array("d") for _ in sigma]
 
@@ -143,6 +143,7 @@ class ServiceNoise:
     def _draw(self, device: int, request: int) -> None:
         """Draw, block by block, until the factor of a request is known."""
         factors, sigma = self._factors[device], self._sigma[device]
-        while request >= len(factors):
-            normal = self._streams[device].standard_normal(_BLOCK)
+        n_blocks = request // _BLOCK + 1 - len(factors) // _BLOCK
+        if n_blocks > 0:
+            normal = self._streams[device].standard_normal(n_blocks * _BLOCK)
             factors.frombytes(np.exp(sigma * normal - sigma**2 / 2).tobytes())

@@ -9,14 +9,14 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from engines import assert_same
+from engines import assert_same, canonical
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from players import Fixed, Script
+from players import Blind, Fixed, Script, Watched
 from worlds import make_graph, make_problem, make_workload, make_world, tiny_project
 
 from twin.cli import guarded
-from twin.engine import floor, lindley
+from twin.engine import floor, lindley, open_loop
 from twin.engine.arrays import ArraysEngine
 from twin.engine.choose import choose_engine
 from twin.engine.events import EventsEngine
@@ -156,6 +156,21 @@ def test_few_requests_at_once_are_no_different(game):
         both(*game)
 
 
+@settings(max_examples=150, deadline=None)
+@given(games(), st.sampled_from([1, 20, 1 << 15]))
+def test_intervals_that_nobody_looks_into_are_no_different(game, block):
+    world, script = game
+    with patch.object(open_loop, "_BLOCK", block), patch.object(floor, "_FEW", 0):
+        blind = both(world, Blind(script.partitions, script.probes))
+    seen = ArraysEngine().run(world, script, "test", 0)
+    assert np.array_equal(blind.requests.done_s, seen.requests.done_s, equal_nan=True)
+    assert np.array_equal(canonical(blind.spans), canonical(seen.spans))
+    assert len(blind.raw) == 0
+    for own, other in zip(blind.decisions, seen.decisions, strict=True):
+        unseen = dict.fromkeys(("conditions", "queue_length", "link_queue"))
+        assert own == {**other, **unseen, "rows": [0, 0]}
+
+
 @dataclass(frozen=True)
 class Impatient(Script):
     """A script that asks for its own intervals, in seconds and in requests at once."""
@@ -229,7 +244,8 @@ def busy_world(**changes):
 @pytest.mark.parametrize("placement", [(0, 0, 1, 2), (1, 1, 1, 1), (0, 0, 0, 0), (0, 2, 2, 2)])
 def test_many_requests_at_once(placement):
     # The placements go from stations that keep up to ones whose queue grows all the time.
-    both(busy_world(), Fixed(Partition(placement, 3)))
+    for policy in (Fixed, Watched):
+        both(busy_world(), policy(Partition(placement, 3)))
 
 
 def test_few_requests_between_ticks_and_many_are_the_same():
@@ -258,7 +274,7 @@ def test_a_station_serves_many_jobs_as_it_serves_each(given_jobs):
     station._free_s = [free_s]
     times_s = []
     for now_s, amount in zip(arrived_s.tolist(), amounts.tolist(), strict=True):
-        job = Job(0, plan)
+        job = Job(0, plan, None)
         station.admit(job, now_s, rate.finish, amount)
         times_s.append((job.start_s, job.finish_s))
     start_s, finish_s = serve(arrived_s, amounts, free_s, rate)
@@ -305,11 +321,15 @@ def test_auto_takes_arrays_where_it_plays_everything():
     policy = Fixed(Partition((0, 0, 0, 0), 3))
     names = {}
     sparse = make_world(workload=make_workload(kind="periodic", clients=0, rate_rps=2.0, requests=10))
-    for name, world in (("can", make_world()), ("cannot", refused_world()), ("need not", sparse)):
-        facts = choose_engine(world).run(world, policy, "test", 0).facts
+    worlds = {"can": make_world(), "cannot": refused_world(), "need not": sparse, "blind": sparse}
+    for name, world in worlds.items():
+        played = Watched(policy.partition) if name == "need not" else policy
+        facts = choose_engine(world).run(world, played, "test", 0).facts
         names[name] = facts["engine"], facts["engine_why"]
     assert names["can"] == ("arrays", "it plays the whole scenario, and is the quicker one")
     assert names["cannot"][0] == names["need not"][0] == "events"
+    assert names["blind"][0] == "arrays"
+    assert "look at nothing measured" in names["blind"][1]
     assert "2 requests per control interval" in names["need not"][1]
     assert "devices.pc.slots: 2" in names["cannot"][1]
     assert choose_engine(make_world(), "events").run(make_world(), policy, "test", 0).facts["engine"] == "events"

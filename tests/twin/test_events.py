@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from players import Fixed, Script, one_station, run
+from players import Fixed, Script, Watched, one_station, run
 from worlds import make_links, make_problem, make_workload, make_world
 
 from twin.cost import predict
@@ -232,7 +232,7 @@ def test_samples_show_what_was_measured_and_nothing_of_the_future():
     )
     workload = make_workload(kind="periodic", clients=0, rate_rps=4.0, requests=12)
     world = make_world(problem=problem, workload=workload)
-    result = run(world, Fixed(partition(0, 1, 1, 1)))
+    result = run(world, Watched(partition(0, 1, 1, 1)))
     for entry in result.decisions:
         samples = result.raw.samples(*entry["rows"])
         for times in (samples.link_t_s, samples.stage_t_s, samples.done_t_s):

@@ -56,7 +56,7 @@ def test_a_request_that_arrives_as_the_downtime_ends_does_not_overtake_those_hel
 
 def test_a_server_that_frees_itself_at_this_very_time_is_free():
     station = Station()
-    job = Job(0, Plan(EDGE, 0, (work_visit(0, 1.0),)))
+    job = Job(0, Plan(EDGE, 0, (work_visit(0, 1.0),)), None)
     station.admit(job, 0.0, Steps.constant(1.0).finish, 1.0)
     assert station.is_full(0.5)
     assert not station.is_full(1.0)

@@ -121,7 +121,7 @@ def test_run_json_says_what_was_played(folder, world, result):
 @pytest.mark.parametrize("stop_at", range(6))
 def test_a_killed_run_stays_readable_and_is_not_complete(world, result, tmp_path, monkeypatch, stop_at):
     write_run(tmp_path, result, world)
-    replace_file, written = runfolder._replace, []
+    replace_file, written = runfolder.replace_file, []
 
     def killed(path, write):
         if len(written) > stop_at:
@@ -129,7 +129,7 @@ def test_a_killed_run_stays_readable_and_is_not_complete(world, result, tmp_path
         written.append(path.name)
         replace_file(path, write)
 
-    monkeypatch.setattr(runfolder, "_replace", killed)
+    monkeypatch.setattr(runfolder, "replace_file", killed)
     with pytest.raises(KeyboardInterrupt):
         write_run(tmp_path, result, world)
     assert read_info(tmp_path)["status"] == "incomplete"
@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(RunFolderError, match=r"file\.txt: cannot be written \(No space left"):
-        runfolder._replace(path, full)
+        runfolder.replace_file(path, full)
     assert [x.name for x in tmp_path.iterdir()] == ["file.txt"]
     assert path.read_text() == "old"
 

@@ -10,7 +10,8 @@ import pytest
 from worlds import tiny_project
 
 HEAVY = ("networkx", "simpy", "pyarrow", "matplotlib", "torch", "torchvision", "serial", "zmq", "jinja2")
-COMMANDS = ["twin.simulate", "twin.plan", "twin.scenario", "twin.derive", "twin.tracegen", "twin.paper"]
+HEAVY += ("joblib", "distributed")
+COMMANDS = ["twin.simulate", "twin.plan", "twin.scenario", "twin.derive", "twin.tracegen", "twin.paper", "twin.sweep"]
 COMMANDS += ["hardware.profile", "hardware.stages"]
 
 

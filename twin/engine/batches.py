@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
+    Ints = NDArray[np.signedinteger[Any]]
     Flags = NDArray[np.bool_]
 
 
-_MANY = 1 << 14
-"""Visits that are worth a batch of their own."""
+REQUEST = np.int32
+"""Type of the numbers of requests in columns, of which there are many."""
 
 
 class Chunk(NamedTuple):
@@ -65,7 +63,7 @@ class Batch:
     @property
     def legs(self) -> Ints:
         """The leg of each job."""
-        return np.broadcast_to(np.asarray(self.leg, dtype=np.int64), self.request.shape)
+        return np.full(len(self), self.leg) if isinstance(self.leg, int) else self.leg
 
     def where(self, mask: Flags) -> Batch:
         """The rows for which `mask` is true."""
@@ -90,31 +88,6 @@ class Batch:
         return [Chunk(leg, request[own], leave_s[own]) for leg, own in rows]
 
 
-def joined(batches: Sequence[Batch]) -> list[Batch]:
-    """The same visits in fewer batches, those of each station in the order in which they were given."""
-    heaps: dict[int, list[list[Batch]]] = {}
-    room: dict[int, int] = {}
-    for batch in batches:
-        room[batch.station] = room.get(batch.station, 0) - len(batch)
-        if room[batch.station] < 0:
-            heaps.setdefault(batch.station, []).append([])
-            room[batch.station] = _MANY
-        heaps[batch.station][-1].append(batch)
-    return [_one(heap) for own in heaps.values() for heap in own]
-
-
-def _one(batches: list[Batch]) -> Batch:
-    if len(batches) == 1:
-        return batches[0]
-    columns = ("request", "arrived_s", "start_s", "finish_s", "leave_s", "back_s")
-    leg = np.concatenate([batch.legs for batch in batches])
-    return Batch(
-        batches[0].station,
-        _one_or_all(leg),
-        *(np.concatenate([getattr(batch, column) for batch in batches]) for column in columns),
-    )
-
-
 Row = tuple[int, int, float, float, float, float, float]
 """Leg, request, arrival, start, finish, leaving and the time of the receipt after that."""
 
@@ -123,7 +96,7 @@ def from_rows(station: int, rows: list[Row]) -> Batch:
     """Make a batch of visits that were noted one by one."""
     leg, request, *times_s = zip(*rows, strict=True)
     columns = (np.array(column) for column in times_s)
-    return Batch(station, _one_or_all(np.array(leg, dtype=np.int64)), np.array(request, dtype=np.int64), *columns)
+    return Batch(station, _one_or_all(np.array(leg, dtype=np.int64)), np.array(request, dtype=REQUEST), *columns)
 
 
 def merged(chunks: list[Chunk]) -> Chunk | tuple[Ints, Ints, Floats]:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from twin.engine.batches import Batch, Floats
     from twin.engine.routes import Routes
     from twin.problem import Problem
 
 
-def busy_s(batches: Sequence[Batch], routes: Routes, problem: Problem, edges_s: Floats, end_s: float) -> np.ndarray:
+def busy_s(batches: Iterable[Batch], routes: Routes, problem: Problem, edges_s: Floats, end_s: float) -> np.ndarray:
     """Seconds of computing, transmitting and receiving by device and bin.
 
     Args:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from twin.control import looks
 from twin.engine.arrays import ArraysEngine, refuse, unsupported
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from twin.world import World
 
 
-_WORTHWHILE = 15
-"""Requests per control interval from which on columns are quicker than events."""
+_WORTHWHILE = 25
+"""Requests per control interval from which on columns are quicker than events for a policy that looks."""
+_BLIND = "it plays the whole scenario, and is the quicker one for policies that look at nothing measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +28,20 @@ class ChosenEngine:
     Attributes:
         engine: The engine.
         why: Why it was chosen, in words.
+        blind: Another one for policies that do not look, if it is the quicker one for these.
     """
 
     engine: Backend
     why: str
+    blind: Backend | None = None
 
     def run(self, world: World, policy: Policy[Any], label: str, replication: int) -> RunResult:
         """Play one policy once; see `twin.backend.Backend`."""
-        result = self.engine.run(world, policy, label, replication)
-        return replace(result, facts={**result.facts, "engine_why": self.why})
+        engine, why = self.engine, self.why
+        if self.blind is not None and not looks(policy):
+            engine, why = self.blind, _BLIND
+        result = engine.run(world, policy, label, replication)
+        return replace(result, facts={**result.facts, "engine_why": why})
 
 
 def choose_engine(world: World, name: str = "auto") -> ChosenEngine:
@@ -56,12 +63,11 @@ def choose_engine(world: World, name: str = "auto") -> ChosenEngine:
     from twin.engine.events import EventsEngine  # noqa: PLC0415 - simpy takes a while to import
 
     if name != "auto":
-        why = "asked for"
-    elif missing:
-        why = f"the arrays engine does not play {'; '.join(missing)}"
-    else:
-        why = f"with {n:.3g} requests per control interval it is the quicker one"
-    return ChosenEngine(EventsEngine(), why)
+        return ChosenEngine(EventsEngine(), "asked for")
+    if missing:
+        return ChosenEngine(EventsEngine(), f"the arrays engine does not play {'; '.join(missing)}")
+    why = f"with {n:.3g} requests per control interval it is the quicker one for policies that look"
+    return ChosenEngine(EventsEngine(), why, ArraysEngine())
 
 
 def _requests_per_decision(world: World) -> float:

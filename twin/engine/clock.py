@@ -10,13 +10,20 @@ import simpy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from twin.engine.station import Job
+
 
 class Clock(simpy.Environment):
     """SimPy's event loop with calls at an absolute time.
 
+    Attributes:
+        may_end: Whether `is_over` needs to be asked.
+
     `Environment.schedule` takes a delay; now + (t - now) differs from t in the last bit, which would break ties that
     the semantics decide by request number.
     """
+
+    may_end = False
 
     def call_at(self, time_s: float, rank: int, function: Callable[..., None], *arguments: object) -> None:
         """Call `function(*arguments)` at `time_s`; of calls at the same time, the lower rank goes first."""
@@ -24,10 +31,16 @@ class Clock(simpy.Environment):
         entry: Any = (time_s, rank, next(self._eid), event)
         heappush(self._queue, entry)
 
+    def call_job(self, time_s: float, job: Job) -> None:
+        """Call a job's `callbacks` at `time_s`; the job itself is the event, to save making one."""
+        entry: Any = (time_s, job.rank, next(self._eid), job)
+        heappush(self._queue, entry)
+
     def play(self, is_over: Callable[[], bool]) -> None:
-        """Process events until none are left or `is_over` says so."""
-        while self._queue and not is_over():
-            self.step()
+        """Process events until none are left or, once the run may end, `is_over` says so."""
+        queue, step = self._queue, self.step
+        while queue and not (self.may_end and is_over()):
+            step()
 
 
 class _Call(simpy.Event):

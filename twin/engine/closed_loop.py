@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twin.engine.batches import Chunk
+from twin.engine.batches import REQUEST, Chunk
 from twin.engine.course import Course
 from twin.engine.lookout import NOBODY
 from twin.engine.loop import ARRIVAL_RANK, END_RANK
@@ -174,5 +174,5 @@ class ClosedLoop:
         self._rows.clear()
         for leg, own in self._done.items():
             request, time_s = zip(*own, strict=True)
-            floor.answers.append(Chunk(leg, np.array(request, dtype=np.int64), np.array(time_s)))
+            floor.answers.append(Chunk(leg, np.array(request, dtype=REQUEST), np.array(time_s)))
         self._done.clear()

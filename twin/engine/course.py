@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twin.control import Controller
-from twin.energy import power_samples
-from twin.engine.batches import Chunk, joined
+from twin.energy import Busy, power_samples
+from twin.engine.batches import Chunk
 from twin.engine.busy import busy_s
 from twin.engine.changes import Changes
 from twin.engine.floor import Floor
 from twin.engine.lookout import NOBODY, Lookout
 from twin.engine.plan import message_visit, work_visit
-from twin.engine.spans import Hold, spans_of
+from twin.engine.spans import Hold, VisitSpans
 from twin.problem import LinkProbe
-from twin.records import PROBE, Outcome, Reason, Requests, RunResult
+from twin.records import PROBE, Outcome, Reason, Requests, RunResult, Spans
 
 if TYPE_CHECKING:
     from twin.control import Policy
@@ -50,8 +50,8 @@ class Course:
     def __init__(self, world: World, policy: Policy[Any], replication: int) -> None:
         self.world = world
         self.replication = replication
-        self.floor = Floor(world, replication)
         self._controller = Controller(policy, world.problem, replication)
+        self.floor = Floor(world, replication, watched=self._controller.looks)
         self.changes = Changes(world.problem, self._controller)
         self._holds: list[Hold] = []
         self._lookout = Lookout(world.problem, self.floor)
@@ -89,11 +89,8 @@ class Course:
         if self.changes.to(decision.partition, self._controller.epoch, now_s):
             self.first_leg = self.floor.routes.add(self.changes.plan)
         if decision.probes:
-            if not self.looks:
-                self.floor.serve(now_s)
-                view = self._lookout.look(now_s, arrival_s, last)
-            busy = np.flatnonzero(view.queue_length)
-            self._send_probes(decision.probes, now_s, arrived, set(busy.tolist()))
+            self.floor.serve(now_s)
+            self._send_probes(decision.probes, now_s, arrived, self.floor.busy(now_s, last))
         every_s, every_requests = decision.next_s, decision.next_requests
         if every_s is None and every_requests is None:
             every_s, every_requests = self.world.control.every_s, self.world.control.every_requests
@@ -126,17 +123,17 @@ class Course:
             end: How the run ended.
         """
         floor, problem = self.floor, self.world.problem
-        floor.batches = joined(floor.batches)
         requests = self._requests(client, arrival_s, epoch, end)
-        spans = spans_of(floor.batches, self._holds, floor.routes, problem.n_devices, self.replication, end)
+        source = VisitSpans(floor.history, tuple(self._holds), floor.routes, problem.n_devices, self.replication, end)
+        spans = Spans.deferred([source])
         decisions = tuple(self._controller.log)
-        busy = partial(self._busy_s, end_s=end.time_s)
-        power = power_samples(self.world, requests, spans, decisions, busy_s=busy)
+        busy = Busy(source.last_s, partial(self._busy_s, end_s=end.time_s))
+        power = power_samples(self.world, requests, spans, decisions, busy=busy)
         raw = self._controller.raw
         return RunResult(label, "simulated", requests, spans, power, raw, decisions, {"engine": "arrays"})
 
     def _busy_s(self, edges_s: Floats, end_s: float) -> np.ndarray:
-        return busy_s(self.floor.batches, self.floor.routes, self.world.problem, edges_s, end_s)
+        return busy_s(self.floor.history.batches(), self.floor.routes, self.world.problem, edges_s, end_s)
 
     def _send_probes(self, probes: tuple[Probe, ...], now_s: float, arrived: int, busy: set[int]) -> None:
         rows = []
@@ -167,10 +164,8 @@ class Course:
         late = answered & (done_s - arrival_s > (math.inf if deadline_s is None else deadline_s))
         outcome = np.where(answered, np.where(late, Outcome.LATE, Outcome.OK), Outcome.FAILED)
         reason = np.where(answered, Reason.NONE, Reason.UNFINISHED)
-        for batch in self.floor.batches:
-            if batch.finish_s[-1] == math.inf:
-                stuck = batch.request[batch.finish_s == math.inf]
-                reason[stuck[stuck >= 0]] = Reason.NO_CAPACITY
+        for stuck in self.floor.history.stuck:
+            reason[stuck[stuck >= 0]] = Reason.NO_CAPACITY
         request, workload = np.arange(n, dtype=np.int64), self.world.workload
         return Requests(
             np.full(n, self.replication, dtype=np.int32),

@@ -7,34 +7,34 @@ next station. What is caught on a lost device is taken off its station and its p
 from __future__ import annotations
 
 import itertools
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twin.control import Controller
-from twin.energy import power_samples
+from twin.energy import Busy, power_samples
 from twin.engine.clock import Clock
 from twin.engine.faults import Faults, faulted_rates
 from twin.engine.loop import Arrivals, Ticker
 from twin.engine.plan import Plan, message_visit, work_visit
 from twin.engine.recorder import RequestColumns, SampleColumns, SpanColumns
-from twin.engine.station import Job, Station
+from twin.engine.station import FIRST_RANK, Station
+from twin.engine.stops import Stops
 from twin.engine.switching import Switch
 from twin.problem import LinkProbe
-from twin.records import LOAD, PROBE, Kind, Outcome, Reason, RunResult
+from twin.records import LOAD, PROBE, Outcome, Reason, RunResult, Spans
 from twin.workload import ServiceNoise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twin.control import Policy
-    from twin.engine.plan import Visit
+    from twin.engine.station import Job
+    from twin.engine.stops import Stop
     from twin.problem import Decision, Probe
     from twin.world import World
-
-FIRST_RANK = 10
-"""Rank of request 0 among events at the same time; requests follow in order, everything else goes before."""
-PROBE_RANK = 5
 
 
 class EventsEngine:
@@ -78,19 +78,20 @@ class Play:
         self.requests = RequestColumns()
         self.spans = SpanColumns()
         self.samples = SampleColumns()
-        noise = ServiceNoise(world.dispersion, world.seed, replication)
-        self._service = service or (lambda device, request, nominal_s: nominal_s * noise.factor(device, request))
-        continuum = world.problem.continuum
+        self._service, self._noise = service, ServiceNoise(world.dispersion, world.seed, replication)
+        continuum, rates = world.problem.continuum, faulted_rates(world)
         self.stations = [Station(device.slots) for device in continuum.devices]
         self.stations += [Station() for _ in range(2 * len(continuum.links))]
-        self._rates = [rate.finish for rate in faulted_rates(world)]
-        self._sent_s = [-np.inf] * len(self._rates)
+        self.stops = Stops(world, self.stations, rates, self.spans)
+        self._sent_s = [-math.inf] * len(rates)
+        self._on_served, self._call_job = (self._served,), self.clock.call_job
         self.faults = Faults(self)
         self.switch = Switch(self)
         self.ticker = Ticker(self)
         self.arrivals = Arrivals(self)
         self.under_way = 0
         self.stuck = 0
+        self._visited, self._looks = self.spans.visited, self.controller.looks
 
     def play(self, label: str) -> RunResult:
         """Play to the end and return the records."""
@@ -98,10 +99,11 @@ class Play:
         self.faults.start()
         self.arrivals.start()
         self.clock.play(self.is_over)
-        spans = self.spans.table(self.replication, self._cut_off())
+        visits = self.spans.visits(self.replication, self._cut_off())
         decisions = tuple(self.controller.log)
         requests = self.requests.table(self.replication, self.world.workload)
-        power = power_samples(self.world, requests, spans, decisions)
+        spans, busy = Spans.deferred([visits]), Busy(visits.last_s, partial(visits.busy_s, self.problem))
+        power = power_samples(self.world, requests, spans, decisions, busy=busy)
         raw = self.controller.raw
         return RunResult(label, "simulated", requests, spans, power, raw, decisions, {"engine": "events"})
 
@@ -109,17 +111,19 @@ class Play:
         """Whether nothing can happen any more that counts."""
         if self.arrivals.over:
             return self.under_way == 0 or self.clock.peek() > self.arrivals.limit_s
-        return self.arrivals.all_stuck and self.faults.pending == 0
+        return self.stuck > 0 and self.arrivals.all_stuck and self.faults.pending == 0
 
     def release(self, request: int, now_s: float) -> None:
         """Send a request on its way, or hold it back while the partition changes."""
         if now_s < self.switch.held_until_s:
             held_until_s = self.switch.held_until_s
-            self.spans.add(request, self.switch.plan.epoch, Kind.HOLD, 0, now_s, held_until_s, 0.0)
+            self.spans.held(request, self.switch.plan.epoch, now_s, held_until_s)
             self.clock.call_at(held_until_s, FIRST_RANK + request, self.release, request, held_until_s)
             return
-        self.requests.epoch[request] = self.switch.plan.epoch
-        job = Job(request, self.switch.plan)
+        plan = self.switch.plan
+        self.requests.epoch[request] = plan.epoch
+        self.spans.pack()
+        job = self.stops.job(request, plan)
         if self.clock.peek() > now_s:
             self.advance(job, now_s)
         else:
@@ -128,27 +132,29 @@ class Play:
 
     def advance(self, job: Job, now_s: float) -> None:
         """Let a job enter the station of its present visit."""
-        visit = job.plan.visits[job.step]
-        if self.faults.lost(visit):
+        stop, request = job.stop, job.request
+        if self.faults.any_lost and self.faults.lost(stop.visit):
             self._lose(job, now_s)
             return
-        station = self.stations[visit.station]
-        if visit.device >= 0:
-            if self._drops(station, visit.device, now_s):
+        station, amount = stop.station, stop.amount
+        if stop.device >= 0:
+            limit = stop.queue_limit
+            if limit is not None and station.is_full(now_s) and station.waiting(now_s) >= limit:
                 self.end(job, now_s, Outcome.DROPPED, Reason.QUEUE_LIMIT)
                 return
-            luck_of = job.request if job.request >= 0 else len(self.requests)
-            amount = self._service(visit.device, luck_of, visit.amount)
-            station.admit(job, now_s, self._rates[visit.place], amount)
-            delay_s = 0.0
-        else:
-            station.admit(job, now_s, self._rates[visit.place], visit.amount)
-            delay_s = self._delay_s(visit, job)
-        if job.finish_s < np.inf:
-            rank = FIRST_RANK + job.request if job.request >= 0 else PROBE_RANK
-            self.clock.call_at(job.finish_s + delay_s, rank, self._served, job, delay_s)
-        elif job.request >= 0:
+            luck_of = request if request >= 0 else len(self.requests)
+            if self._service is None:
+                amount *= self._noise.factor(stop.device, luck_of)
+            else:
+                amount = self._service(stop.device, luck_of, amount)
+        station.admit(job, now_s, stop.finish, amount)
+        if job.finish_s < math.inf:
+            job.leave_s = leave_s = job.finish_s if stop.device >= 0 else job.finish_s + self._delay_s(stop, job)
+            job.callbacks = self._on_served
+            self._call_job(leave_s, job)
+        elif request >= 0:
             self.stuck += 1
+            self.clock.may_end = True
 
     def end(self, job: Job, now_s: float, outcome: Outcome, reason: Reason = Reason.NONE) -> None:
         """End a request."""
@@ -163,7 +169,7 @@ class Play:
     def caught(self, job: Job, now_s: float) -> None:
         """Take a job off a station that was lost while the job was there."""
         self.stuck -= job.finish_s == np.inf and job.request >= 0
-        place = job.plan.visits[job.step].place
+        place = job.stop.visit.place
         self._sent_s[place] = min(self._sent_s[place], now_s)
         self._record(job, now_s)
         self._lose(job, now_s)
@@ -205,14 +211,15 @@ class Play:
             work_s = self.problem.layer_time_s[probe.device, list(probe.layers)].sum()
             visit = work_visit(probe.device, float(work_s + self.problem.stage_overhead_s[probe.device]))
         if not self.faults.lost(visit):
-            self.advance(Job(PROBE, Plan(self.switch.plan.partition, self.switch.plan.epoch, (visit,))), now_s)
+            plan = Plan(self.switch.plan.partition, self.switch.plan.epoch, (visit,))
+            self.advance(self.stops.job(PROBE, plan), now_s)
 
     def _under_way(self, now_s: float) -> list[tuple[int, int, float, float]]:
         """Messages that are being sent and stages that are being computed, as `SampleColumns.take` wants them."""
         rows = []
         for station in self.stations:
             for job in station.serving(now_s):
-                visit = job.plan.visits[job.step]
+                visit = job.stop.visit
                 if visit.device >= 0:
                     rows.append((-1, visit.device, visit.amount, job.start_s))
                 else:
@@ -225,53 +232,51 @@ class Play:
         queue = np.zeros((links, 2), dtype=np.int64)
         for station in self.stations[n:]:
             for job in station:
-                visit = job.plan.visits[job.step]
+                visit = job.stop.visit
                 queue[visit.link, visit.direction] += 1
         return queue
 
-    def _drops(self, station: Station, device: int, now_s: float) -> bool:
-        limit = self.problem.continuum.devices[device].queue_limit
-        return limit is not None and station.is_full(now_s) and station.waiting(now_s) >= limit
-
-    def _delay_s(self, visit: Visit, job: Job) -> float:
+    def _delay_s(self, stop: Stop, job: Job) -> float:
         """What a message takes beside its transmission; half the rtt is read at the transmission's end."""
-        if job.finish_s == np.inf:
-            return 0.0
-        idle_since_s, self._sent_s[visit.place] = self._sent_s[visit.place], job.finish_s
-        link = self.problem.continuum.links[visit.link]
-        delay_s = link.message_overhead_s + self.world.links[visit.link].rtt.at(job.finish_s) / 2
-        if link.slow_start_s and job.start_s - idle_since_s > link.slow_start_idle_s:
-            delay_s += link.slow_start_s
+        delay_s = stop.overhead_s + stop.rtt_at(job.finish_s) / 2
+        if stop.slow_start_s:
+            place = stop.visit.place
+            if job.start_s - self._sent_s[place] > stop.slow_start_idle_s:
+                delay_s += stop.slow_start_s
+            self._sent_s[place] = job.finish_s
         return delay_s
 
-    def _served(self, job: Job, delay_s: float) -> None:
+    def _served(self, job: Job) -> None:
         """A job has left its station and is where it goes next."""
         if not job.alive:
             return
-        visit = job.plan.visits[job.step]
-        self.stations[visit.station].leave(job)
-        self._record(job, job.finish_s)
-        now_s = job.finish_s + delay_s
-        if visit.device < 0:
-            self.spans.add(job.request, job.plan.epoch, Kind.PROPAGATE, visit.place, job.finish_s, now_s, 0.0)
-        if self.controller.looks:
-            self._sample(visit, job, now_s)
-        job.step += 1
-        if job.step < len(job.plan.visits):
+        stop, now_s = job.stop, job.leave_s
+        jobs = stop.station.jobs
+        if jobs[0] is job:
+            jobs.popleft()
+        else:
+            jobs.remove(job)
+        self._visited((job.request, stop.number, job.arrived_s, job.start_s, job.finish_s, now_s))
+        if self._looks:
+            self._sample(stop, job)
+        after = stop.after
+        if after is not None:
+            job.stop = after
             self.advance(job, now_s)
         elif job.request >= 0:
             self._answer(job, now_s)
         elif job.request == LOAD:
             self.switch.loaded(job, now_s)
 
-    def _sample(self, visit: Visit, job: Job, now_s: float) -> None:
+    def _sample(self, stop: Stop, job: Job) -> None:
         """Let the policy know of a visit, of a message once its receipt is back."""
+        visit = stop.visit
         if visit.device >= 0:
-            self.samples.stage(now_s, visit.device, visit.amount, job.finish_s - job.start_s)
+            self.samples.stage(job.leave_s, visit.device, visit.amount, job.finish_s - job.start_s)
         else:
-            back_s = self.world.links[visit.link].rtt.at(job.finish_s) / 2
-            transfer_s = now_s - job.start_s + back_s
-            self.samples.message(now_s + back_s, visit.link, visit.direction, visit.size_bytes, transfer_s)
+            back_s = stop.rtt_at(job.finish_s) / 2
+            transfer_s = job.leave_s - job.start_s + back_s
+            self.samples.message(job.leave_s + back_s, visit.link, visit.direction, visit.size_bytes, transfer_s)
 
     def _answer(self, job: Job, now_s: float) -> None:
         latency_s = now_s - self.requests.arrival_s[job.request]
@@ -281,14 +286,9 @@ class Play:
             self.samples.done(now_s, latency_s, job.plan.epoch)
         self.end(job, now_s, Outcome.LATE if late else Outcome.OK)
 
-    def _record(self, job: Job, until_s: float) -> None:
-        """Record the wait for the present station and the service there."""
-        visit, epoch = job.plan.visits[job.step], job.plan.epoch
-        if job.start_s > job.arrived_s:
-            self.spans.add(job.request, epoch, Kind.QUEUE, visit.place, job.arrived_s, min(job.start_s, until_s), 0.0)
-        if until_s > job.start_s:
-            kind = Kind.COMPUTE if visit.device >= 0 else Kind.TRANSMIT
-            self.spans.add(job.request, epoch, kind, visit.place, job.start_s, until_s, visit.size_bytes)
+    def _record(self, job: Job, until_s: float, there_s: float = math.nan) -> None:
+        """Record a visit that is cut short: until when it was served, and until when it was then on its way."""
+        self.spans.visited((job.request, job.stop.number, job.arrived_s, job.start_s, until_s, there_s))
 
     def _cut_off(self) -> float:
         """Record what was still under way when the run ended, and name what could never have ended.
@@ -298,10 +298,7 @@ class Play:
         """
         now_s = self.arrivals.limit_s if self.arrivals.over and self.under_way else float(self.clock.now)
         for job in itertools.chain(*self.stations):
-            visit = job.plan.visits[job.step]
-            self._record(job, min(job.finish_s, now_s))
-            if visit.device < 0 and job.finish_s < now_s:
-                self.spans.add(job.request, job.plan.epoch, Kind.PROPAGATE, visit.place, job.finish_s, now_s, 0.0)
+            self._record(job, min(job.finish_s, now_s), now_s if job.finish_s < now_s else math.nan)
             if job.request >= 0 and job.finish_s == np.inf:
                 self.requests.end(job.request, np.nan, Outcome.FAILED, Reason.NO_CAPACITY)
         return now_s

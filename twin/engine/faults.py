@@ -51,6 +51,7 @@ class Faults:
     Attributes:
         lost_devices: Devices known to be lost, once for each loss.
         lost_links: Links known to be lost, likewise.
+        any_lost: Whether anything is known to be lost.
         pending: Number of losses that are still to be noticed.
         retry_s: Time after which what was lost is tried again.
 
@@ -62,6 +63,7 @@ class Faults:
         self._play = play
         self.lost_devices: list[int] = []
         self.lost_links: list[int] = []
+        self.any_lost = False
         self.pending = 0
         self.retry_s = max(play.world.detect_s, _LEAST_RETRY_S)
 
@@ -76,8 +78,6 @@ class Faults:
 
     def lost(self, visit: Visit) -> bool:
         """Whether the station of a visit is known to be lost."""
-        if not (self.lost_devices or self.lost_links):
-            return False
         if visit.device >= 0:
             return visit.device in self.lost_devices
         link = self._play.problem.continuum.links[visit.link]
@@ -88,6 +88,7 @@ class Faults:
         self.pending -= 1
         known = self.lost_links if fault.kind == "link_down" else self.lost_devices
         known.append(fault.target)
+        self.any_lost = True
         caught = [job for station in self._lost_stations(fault) for job in play.stations[station].clear(now_s)]
         play.ticker.tick(now_s)
         for job in sorted(caught, key=lambda job: job.request):
@@ -96,6 +97,7 @@ class Faults:
 
     def _back(self, fault: Fault, known: list[int], now_s: float) -> None:
         known.remove(fault.target)
+        self.any_lost = bool(self.lost_devices or self.lost_links)
         self._play.ticker.tick(now_s)
 
     def _lost_stations(self, fault: Fault) -> list[int]:

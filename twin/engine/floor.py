@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twin.engine.batches import Batch, Chunk, from_rows, merged
+from twin.engine.batches import REQUEST, Batch, Chunk, from_rows, merged
 from twin.engine.faults import faulted_rates
+from twin.engine.history import History
 from twin.engine.lindley import serve
 from twin.engine.routes import LAST, Group, Routes
+from twin.records import PROBE
 from twin.workload import ServiceNoise
 
 if TYPE_CHECKING:
@@ -30,27 +32,30 @@ class Floor:
 
     Attributes:
         routes: The legs.
-        batches: All visits so far.
-        fresh: Visits that were not looked at yet.
+        history: All visits so far.
+        fresh: Visits that were not looked at yet; empty for a policy that does not look.
         answers: Answered requests by last leg.
 
     Args:
         world: The scenario.
         replication: Number of the replication.
+        watched: Whether a policy looks at what happens.
     """
 
-    def __init__(self, world: World, replication: int) -> None:
+    def __init__(self, world: World, replication: int, *, watched: bool) -> None:
         continuum = world.problem.continuum
         n = len(continuum) + 2 * len(continuum.links)
         self.routes = Routes(n)
-        self.batches: list[Batch] = []
+        self.history = History(n)
         self.fresh: list[Batch] = []
         self.answers: list[Chunk] = []
-        self._links = continuum.links
+        self._n_devices, self._links = len(continuum), continuum.links
         self._rtts = [trace.rtt for trace in world.links]
         self._rates = faulted_rates(world)
         self._noise = ServiceNoise(world.dispersion, world.seed, replication)
+        self._watched = watched
         self._free_s = [0.0] * n
+        self._newest = [PROBE] * n
         self._sent_s = [-math.inf] * n
         self._pools: list[list[Chunk]] = [[] for _ in range(n)]
 
@@ -71,6 +76,20 @@ class Floor:
             else:
                 self._serve_station(group.stations[0], until_s)
 
+    def busy(self, now_s: float, last: int) -> set[int]:
+        """Devices at which there is a job, all that came before having been served.
+
+        Args:
+            now_s: The time.
+            last: Of what happens at this very time, only that of requests up to this one has happened.
+        """
+        newest = enumerate(zip(self._free_s[: self._n_devices], self._newest, strict=False))
+        return {
+            device
+            for device, (free_s, request) in newest
+            if free_s > now_s or (free_s == now_s > 0.0 and request > last)
+        }
+
     def admit(self, leg: int, request: int, now_s: float, luck_of: int) -> Row:
         """Serve one job that comes now, after all that came before.
 
@@ -86,7 +105,7 @@ class Floor:
         if visit.device >= 0:
             amount *= self._noise.factor(visit.device, luck_of)
         finish_s = self._rates[visit.place].finish(start_s, amount) if start_s < math.inf else math.inf
-        self._free_s[visit.station] = finish_s
+        self._free_s[visit.station], self._newest[visit.station] = finish_s, request
         if visit.device >= 0 or finish_s == math.inf:
             return leg, request, now_s, start_s, finish_s, finish_s, 0.0
         link, back_s = self._links[visit.link], self._rtts[visit.link].at(finish_s) / 2
@@ -105,8 +124,9 @@ class Floor:
             self._keep(from_rows(station, own))
 
     def _keep(self, batch: Batch) -> None:
-        self.batches.append(batch)
-        self.fresh.append(batch)
+        self.history.add(batch)
+        if self._watched:
+            self.fresh.append(batch)
 
     def _take(self, station: int, until_s: float) -> list[Chunk]:
         """Take what reaches a station before a time out of its pool."""
@@ -134,7 +154,7 @@ class Floor:
         if visit.device >= 0:
             amounts = amounts * self._noise.factors(visit.device, request)
         start_s, finish_s = serve(arrived_s, amounts, self._free_s[station], self._rates[visit.place])
-        self._free_s[station] = float(finish_s[-1])
+        self._free_s[station], self._newest[station] = float(finish_s[-1]), int(request[-1])
         leave_s, back_s = self._delayed(visit, start_s, finish_s)
         batch = Batch(station, leg, request, arrived_s, start_s, finish_s, leave_s, back_s)
         self._keep(batch)
@@ -153,7 +173,7 @@ class Floor:
     def _delayed(self, visit: Visit, start_s: Floats, finish_s: Floats) -> tuple[Floats, Floats]:
         """When each job is at its next station, and how long after that its receipt is back."""
         if visit.device >= 0:
-            return finish_s, np.broadcast_to(0.0, finish_s.shape)
+            return finish_s, np.zeros(len(finish_s))
         n = len(finish_s) if finish_s[-1] < math.inf else int(np.searchsorted(finish_s, math.inf))
         back_s, link = np.zeros_like(finish_s), self._links[visit.link]
         back_s[:n] = self._rtts[visit.link].at_many(finish_s[:n]) / 2
@@ -205,6 +225,6 @@ def _chunks(entries: list[Entry]) -> list[Chunk]:
     for entry in sorted(entries):
         by_leg.setdefault(entry[2], []).append(entry)
     return [
-        Chunk(leg, np.array([entry[1] for entry in own], dtype=np.int64), np.array([entry[0] for entry in own]))
+        Chunk(leg, np.array([entry[1] for entry in own], dtype=REQUEST), np.array([entry[0] for entry in own]))
         for leg, own in by_leg.items()
     ]

@@ -12,6 +12,7 @@ change of the rate go through `Steps.finish` one by one; should the check fail, 
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,10 +31,13 @@ _FEW = 24
 """Jobs below which a loop is quicker than arrays."""
 _MANY = 4096
 """Waiting jobs from which on arrays are quicker than a loop."""
+_LONG = 48
+"""Length of queues from which on following each is quicker than a loop over all jobs."""
 _ROUND = 16
 """Queues below which following each is quicker than one more round over all of them."""
 _PIECES_PER_JOB = 2
 """Pieces of a rate per job above which most jobs meet a change of the rate."""
+_NONE = np.empty(0, dtype=np.intp)
 _ULPS = 16
 """Roundings of the latest time within which a job counts as near a change of the rate."""
 
@@ -53,7 +57,7 @@ def serve(arrived_s: Floats, amounts: Floats | float, free_s: float, rate: Steps
     Raises:
         TraceError: The rate ends before a job does and says `error`.
     """
-    work = np.broadcast_to(np.asarray(amounts, dtype=np.float64), arrived_s.shape)
+    work = amounts if isinstance(amounts, np.ndarray) and amounts.ndim else np.full(len(arrived_s), float(amounts))
     if len(work) >= _FEW and rate.after_end != "error" and free_s < math.inf:
         setting = _setting(arrived_s, work, free_s, rate)
         finish_s = None if setting is None else _chained(setting)
@@ -159,7 +163,7 @@ def _chained(x: _Setting) -> Floats | None:
         alone = np.flatnonzero(x.special & ~x.waits)
         finish_s[alone] = x.rate.finish_many(x.arrived_s[alone], x.amounts[alone])
     waiting = np.flatnonzero(x.waits)
-    if len(waiting) >= _MANY:
+    if len(waiting) >= _MANY or len(waiting) > _LONG * np.count_nonzero(~x.waits[waiting - 1]):
         _in_rounds(x, finish_s, waiting)
     elif len(waiting):
         _in_turn(x, finish_s, waiting)
@@ -208,20 +212,23 @@ def _in_rounds(x: _Setting, finish_s: Floats, waiting: NDArray[np.intp]) -> None
 
 def _in_runs(x: _Setting, finish_s: Floats, job: int) -> None:
     """Serve one long queue from `job` on: sums in order between jobs that meet a change of the rate."""
-    n = len(finish_s)
-    served = np.flatnonzero(~x.waits[job:])
-    stop = job + int(served[0]) if served.size else n
-    specials = [] if x.special is None else (job + np.flatnonzero(x.special[job:stop])).tolist()
-    for special in [*specials, stop]:
-        if special > job:
-            before_s = finish_s[job - 1] if job else x.free_s
-            lasts_s = x.lasts_s[job:special].copy()
-            lasts_s[0] += max(x.arrived_s[job], before_s)
-            np.add.accumulate(lasts_s, out=finish_s[job:special])
-        if special < stop:
-            start_s = max(float(x.arrived_s[special]), float(finish_s[special - 1] if special else x.free_s))
-            finish_s[special] = x.rate.finish(start_s, float(x.amounts[special]))
-        job = special + 1
+    served = x.waits[job:].argmin()
+    stop = len(finish_s) if x.waits[job + served] else job + int(served)
+    before_s = float(finish_s[job - 1]) if job else x.free_s
+    sums_s = x.lasts_s[job:stop].copy()
+    sums_s[0] += max(float(x.arrived_s[job]), before_s)
+    special = np.flatnonzero(x.special[job:stop]) if x.special is not None else _NONE
+    if not special.size:
+        np.add.accumulate(sums_s, out=finish_s[job:stop])
+        return
+    lasts_s, ends_s, jobs = sums_s.tolist(), list[float](), job + special
+    for position, arrived_s, amount in zip(
+        special.tolist(), x.arrived_s[jobs].tolist(), x.amounts[jobs].tolist(), strict=True
+    ):
+        ends_s.extend(accumulate(lasts_s[len(ends_s) : position], initial=ends_s.pop() if ends_s else None))
+        ends_s.append(x.rate.finish(max(arrived_s, ends_s[-1] if ends_s else before_s), amount))
+    ends_s.extend(accumulate(lasts_s[len(ends_s) :], initial=ends_s.pop() if ends_s else None))
+    finish_s[job:stop] = ends_s
 
 
 def _holds(x: _Setting, finish_s: Floats) -> bool:

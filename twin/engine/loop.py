@@ -126,5 +126,5 @@ class Arrivals:
 
     def _end(self, time_s: float) -> None:
         """No request arrives any more; what is under way has the drain time left."""
-        self.over = True
+        self.over = self._play.clock.may_end = True
         self.limit_s = min(self.limit_s, time_s + self._play.world.drain_s)

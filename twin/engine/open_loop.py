@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twin.engine.batches import REQUEST
 from twin.engine.course import Course
 from twin.engine.spans import End
 
@@ -36,8 +37,8 @@ class OpenLoop:
     def __init__(self, world: World, policy: Policy[Any], replication: int) -> None:
         self._course = Course(world, policy, replication)
         self._arrival_s = world.workload.arrivals_s(world.seed, replication)
-        self._request = np.arange(len(self._arrival_s), dtype=np.int64)
-        self._epoch = np.full(len(self._arrival_s), -1, dtype=np.int64)
+        self._request = np.arange(len(self._arrival_s), dtype=REQUEST)
+        self._epoch = np.full(len(self._arrival_s), -1, dtype=np.int32)
         self._arrived = self._served = 0
         self._held: list[tuple[float, Ints]] = []
         self._over_s = self._when_over(world)
@@ -61,7 +62,7 @@ class OpenLoop:
                 end = self._ended(time_s)
                 if end is None:
                     course.tick(time_s, self._arrival_s[:arrived])
-        client = np.zeros(everyone, dtype=np.int64)
+        client = np.zeros(everyone, dtype=np.int32)
         return course.result(label, client, self._arrival_s, self._epoch, end)
 
     def _when_over(self, world: World) -> float:

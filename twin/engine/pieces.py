@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def spread(firsts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """Piece of each of n sorted values, given the first value in each piece but piece 0."""
-    return np.repeat(np.arange(len(firsts) + 1), np.diff(firsts, prepend=0, append=n))
+    counts = np.empty(len(firsts) + 1, dtype=np.intp)
+    counts[:-1], counts[-1] = firsts, n
+    counts[1:] -= firsts
+    return np.repeat(np.arange(len(counts)), counts)
 
 
 def pieces_of(rate: Steps, from_s: float, until_s: float, most: int) -> tuple[Floats, Floats] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,10 +10,14 @@ import numpy as np
 from twin.records import PROBE, Kind, Spans
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from twin.engine.batches import Batch, Flags, Floats, Ints
+    from twin.engine.history import History
     from twin.engine.routes import Routes
+
+_PART = 1 << 19
+"""Rows that are made at a time."""
 
 
 class End(NamedTuple):
@@ -43,31 +48,65 @@ class Hold(NamedTuple):
     end_s: float
 
 
-def spans_of(
-    batches: Sequence[Batch], holds: Sequence[Hold], routes: Routes, n_devices: int, replication: int, end: End
-) -> Spans:
-    """What each request, probe and hold spent its time on, cut off at the end of the run.
+@dataclass(frozen=True, slots=True)
+class VisitSpans:
+    """Makes the spans of a run: what each request, probe and hold spent its time on, cut off at the end of the run.
 
     A visit is a wait, unless there was none; its service; and, for a message, its delay.
+
+    Attributes:
+        history: The visits.
+        holds: Requests that were held back.
+        routes: The legs.
+        n_devices: Number of devices.
+        replication: Number of the replication.
+        end: How the run ended.
     """
-    rows = _Rows()
-    for hold in holds:
-        rows.add(hold.request, hold.epoch, Kind.HOLD, 0, hold.start_s, np.minimum(hold.end_s, end.time_s), 0.0)
-    for batch in batches:
-        _visits(rows, batch, routes, n_devices, end)
-    return rows.table(replication)
+
+    history: History
+    holds: tuple[Hold, ...]
+    routes: Routes
+    n_devices: int
+    replication: int
+    end: End
+
+    @property
+    def most_rows(self) -> int:
+        """Spans at most."""
+        return 3 * self.history.n_visits + sum(len(hold.request) for hold in self.holds)
+
+    @property
+    def last_s(self) -> float:
+        """When the last span ends."""
+        last_s = max((hold.end_s for hold in self.holds), default=0.0)
+        return min(max(last_s, self.history.last_s), self.end.time_s)
+
+    def parts(self) -> Iterator[Spans]:
+        """Make the spans, some at a time."""
+        rows = _Rows()
+        for hold in self.holds:
+            until_s = np.minimum(hold.end_s, self.end.time_s)
+            rows.add(hold.request, hold.epoch, Kind.HOLD, 0, hold.start_s, until_s, 0.0)
+        for batch in self.history.batches():
+            if rows.n_rows >= _PART:
+                yield rows.table(self.replication)
+                rows = _Rows()
+            _visits(rows, batch, self.routes, self.n_devices, self.end)
+        yield rows.table(self.replication)
 
 
 class _Rows:
     """Spans by column; what is the same for many rows is kept as one number until the end."""
 
     def __init__(self) -> None:
+        self.n_rows = 0
         self._n: list[int] = []
         self._columns: tuple[list[np.ndarray | float], ...] = tuple([] for _ in range(7))
 
     def add(self, request: Ints, *others: np.ndarray | float) -> None:
         """Add rows: request, epoch, kind, place, start, end, bytes."""
         if len(request):
+            self.n_rows += len(request)
             self._n.append(len(request))
             for column, values in zip(self._columns, (request, *others), strict=True):
                 column.append(values)

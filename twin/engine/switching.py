@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twin.engine.plan import Plan, make_plan, message_visit
-from twin.engine.station import Job
 from twin.records import LOAD
 
 if TYPE_CHECKING:
     from twin.engine.events import Play
+    from twin.engine.station import Job
     from twin.partition import Partition
     from twin.problem import Problem
 
@@ -64,7 +64,7 @@ class Switch:
 
     def _load_again(self, plan: Plan, now_s: float) -> None:
         if self._target is not None and plan.epoch == self._target.epoch:
-            self._play.advance(Job(LOAD, plan), now_s)
+            self._play.advance(self._play.stops.job(LOAD, plan), now_s)
 
     def _charge(self, gains_bytes: dict[int, float]) -> None:
         energy_j = self._play.problem.switch.energy_j
@@ -82,7 +82,8 @@ class Switch:
             hops = play.problem.continuum.path(source, device)
             visits = tuple(message_visit(play.problem, hop.link, hop.direction, size_bytes) for hop in hops)
             if visits and size_bytes > 0:
-                jobs.append(Job(LOAD, Plan(self._target.partition, self._target.epoch, visits)))
+                plan = Plan(self._target.partition, self._target.epoch, visits)
+                jobs.append(play.stops.job(LOAD, plan))
         self._loading = len(jobs)
         for job in jobs:
             play.advance(job, now_s)

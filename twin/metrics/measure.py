@@ -77,12 +77,13 @@ def summarise(world: World, results: Sequence[RunResult]) -> Summary:
 
 def replication_of(result: RunResult, number: int) -> RunResult:
     """The records of one replication; the row ranges of decisions still refer to all samples."""
-    if not (result.requests.replication != number).any() and not (result.spans.replication != number).any():
+    requests, spans = result.requests.only(number), result.spans.only(number)
+    if requests is result.requests and spans is result.spans:
         return result
     return replace(
         result,
-        requests=result.requests.where(result.requests.replication == number),
-        spans=result.spans.where(result.spans.replication == number),
+        requests=requests,
+        spans=spans,
         decisions=tuple(entry for entry in result.decisions if entry["replication"] == number),
     )
 

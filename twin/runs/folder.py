@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from twin.records import Table
+    from twin.tables import Table
     from twin.world import World
 
 T = TypeVar("T", bound="Table")
@@ -56,7 +56,7 @@ def write_run(folder: Path, result: RunResult, world: World) -> None:
     for name in (*_TABLES, _DECISIONS, _TIMELINE):
         (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
-        _replace(folder / name, partial(write_table, table=table, source=result.source))
+        replace_file(folder / name, partial(write_table, table=table, source=result.source))
     lines = [json.dumps(plain(entry), separators=(",", ":"), allow_nan=False) + "\n" for entry in result.decisions]
     write_text(folder / _DECISIONS, "".join(lines))
     write_text(folder / _TIMELINE, json.dumps(plain(timeline(world, result)), allow_nan=False))
@@ -119,7 +119,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunFolderError: It cannot be written.
     """
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def plain(value: object) -> object:
@@ -164,7 +164,7 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(plain(dict(data)), indent=2, allow_nan=False) + "\n")
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside the file first, so that readers see the old content or the new, nothing between."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:

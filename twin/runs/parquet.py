@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from twin.profiles import Source
-    from twin.records import Table
+    from twin.tables import Table
 
 T = TypeVar("T", bound="Table")
 
@@ -89,7 +89,7 @@ def empty(table: type[T]) -> T:
 
 
 def write_table(path: Path, table: Table, source: Source) -> None:
-    """Write a table; the same rows give the same bytes.
+    """Write a table, some rows at a time; the same rows give the same bytes.
 
     Args:
         path: The file.
@@ -100,20 +100,16 @@ def write_table(path: Path, table: Table, source: Source) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 - likewise
 
     columns = COLUMNS[type(table)]
-    arrays = [_stored(getattr(table, name), column) for name, column in columns.items()]
     entries = [
-        pa.field(name, array.type, metadata={"source": source, "unit": column.unit})
-        for (name, column), array in zip(columns.items(), arrays, strict=True)
+        pa.field(name, _stored(np.empty(0), column).type, metadata={"source": source, "unit": column.unit})
+        for name, column in columns.items()
     ]
     schema = pa.schema(entries, metadata={"schema": "1", "source": source})
-    pq.write_table(
-        pa.Table.from_arrays(arrays, schema=schema),
-        path,
-        row_group_size=_ROWS_PER_GROUP,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[name for name, column in columns.items() if column.dtype != "float64"],
-    )
+    numbers = [name for name, column in columns.items() if column.dtype != "float64"]
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, use_dictionary=numbers) as writer:
+        for part in table.parts():
+            arrays = [_stored(getattr(part, name), column) for name, column in columns.items()]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS_PER_GROUP)
 
 
 def read_table(path: Path, table: type[T]) -> T:

@@ -12,14 +12,14 @@ import numpy as np
 
 from twin.partition import Partition
 from twin.places import mean_rate_bps, place_names
-from twin.records import LOAD, PROBE, Kind
+from twin.records import LOAD, PROBE, Kind, Spans
 from twin.topology import DOWN, UP
 from twin.units import mbps_from_bps, us_from_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from twin.records import RunResult, Spans
+    from twin.records import RunResult
     from twin.world import World
 
 MAX_REQUESTS = 2000
@@ -42,7 +42,8 @@ def timeline(world: World, result: RunResult, max_requests: int = MAX_REQUESTS) 
     number = int(result.requests.replication.min()) if len(result.requests) else 0
     requests = result.requests.where(result.requests.replication == number)
     shown = int(min(len(requests), max_requests))
-    ours = result.spans.where((result.spans.replication == number) & (result.spans.request < max_requests))
+    parts = result.spans.only(number).parts()
+    ours = Spans.concatenate([part.where(part.request < max_requests) for part in parts])
     end_s = float(ours.end_s.max()) if len(ours) else 0.0
     ours = ours.where(np.argsort(ours.start_s, kind="stable"))
     events = [

@@ -15,6 +15,9 @@ RELATIVE_TOLERANCE = 1e-12
 TOLERANCE_ULPS = 4
 """Roundings of the starting time that count as rounding likewise."""
 
+_SURELY = 0.999
+"""Share of what a piece delivers up to which a need is met in it, whatever the rounding."""
+
 
 def within(tables: StepTables, from_s: float, to_s: float) -> float:
     """Amount delivered between two times within the pieces."""
@@ -37,6 +40,8 @@ def walk(tables: StepTables, offset_s: float, first: int, need: float, tolerance
         need: Amount to deliver.
         tolerance: An amount that small is rounding if an outage lies before it.
     """
+    if first < len(tables.rates) and tolerance < need < _SURELY * tables.between(first, first + 1):
+        return offset_s + min(tables.knots_s[first] + need / tables.rates[first], tables.ends_s[first])
     wrapped = False
     if tables.period_s:
         more = need - tables.between(first, len(tables.rates))

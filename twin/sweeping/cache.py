@@ -1,4 +1,7 @@
-"""Results that are kept: one small file each, named by what the result rests on, never seen half-written."""
+"""Results that are kept: a file with a line each, which is added to as results come.
+
+A line carries its checksum, so that the end of a line that was cut off, or any other damage, costs that result only.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from twin.runs.folder import plain, write_text
+from twin.errors import RunFolderError
+from twin.runs.folder import plain
 from twin.sweeping.row import Row
 
 if TYPE_CHECKING:
@@ -17,42 +21,68 @@ class Cache:
     """Results on disk.
 
     Args:
-        folder: Where they are kept; made if need be.
+        path: The file; made once there is something to keep.
+
+    Raises:
+        RunFolderError: The file is there and cannot be read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.unreadable = 0
-        """Files that were found damaged, whose results have to be played again."""
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[str, Row] = {}
+        self.damaged = 0
+        """Results that were found damaged and have to be played again."""
+        self._cut_off = False
+        try:
+            text = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise RunFolderError(
+                f"{path}: cannot be read ({error.strerror}); give another folder with --out"
+            ) from error
+        for line in text.splitlines():
+            self._take(line)
+        self._cut_off = bool(text) and not text.endswith(b"\n")
 
     def get(self, key: str) -> Row | None:
         """The result of this key; None where there is none that can be trusted."""
-        path = self._path(key)
-        if not path.exists():
-            return None
-        try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            if entry["key"] != key or entry["sha256"] != _checksum(entry["row"]):
-                self.unreadable += 1
-                return None
-            return Row.from_json(entry["row"])
-        except (OSError, ValueError, LookupError, TypeError):
-            # Whatever stands there instead of a result, playing the point again mends it.
-            self.unreadable += 1
-            return None
+        return self._rows.get(key)
 
     def put(self, key: str, row: Row) -> None:
-        """Keep a result.
+        """Keep a result; one that is there already is replaced.
 
         Raises:
             RunFolderError: It cannot be written.
         """
         data: Any = plain(row.to_json())
-        write_text(self._path(key), json.dumps({"key": key, "sha256": _checksum(data), "row": data}) + "\n")
+        line = json.dumps({"key": key, "sha256": _checksum(key, data), "row": data}, separators=(",", ":"))
+        lead = "\n" if self._cut_off else ""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab", buffering=0) as file:
+                # In one piece, so that a kill leaves at most the last line unfinished.
+                file.write(f"{lead}{line}\n".encode())
+        except OSError as error:
+            raise RunFolderError(
+                f"{self._path}: cannot be written ({error.strerror}); give another folder with --out, or free "
+                "some space"
+            ) from error
+        self._cut_off = False
+        self._rows[key] = row
 
-    def _path(self, key: str) -> Path:
-        return self._folder / key[:2] / f"{key}.json"
+    def _take(self, line: bytes) -> None:
+        """Take in a line, if it is whole."""
+        if not line.strip():
+            return
+        try:
+            entry = json.loads(line)
+            if entry["sha256"] != _checksum(entry["key"], entry["row"]):
+                self.damaged += 1
+                return
+            self._rows[entry["key"]] = Row.from_json(entry["row"])
+        except (ValueError, LookupError, TypeError):
+            # Whatever stands there instead of a result, playing the point again mends it.
+            self.damaged += 1
 
 
-def _checksum(data: Any) -> str:  # noqa: ANN401 - plain data
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+def _checksum(key: str, data: Any) -> str:  # noqa: ANN401 - plain data
+    return hashlib.sha256(json.dumps([key, data], sort_keys=True).encode()).hexdigest()

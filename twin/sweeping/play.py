@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from twin.engine.choose import choose_engine
-from twin.errors import TwinError
+from twin.errors import SweepError, TwinError
 from twin.metrics import summarise
 from twin.policies import POLICIES
 from twin.records import RunResult
-from twin.scenario import load_world
+from twin.scenario import read_scenario
+from twin.scenario_file.resolve import build_world
 from twin.sweeping.identity import code_digest, key_of
 from twin.sweeping.row import Row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from twin.world import World
 
 _OTHER_CODE = (
@@ -37,7 +36,8 @@ class Task:
     """Policies of one point that are to be played.
 
     Attributes:
-        index: Number of the point.
+        index: Number of the task.
+        point: Number of the point.
         scenario: Path of the scenario, absolute.
         shown: The same path as the user gave it, for messages.
         overrides: What makes the point out of the scenario.
@@ -47,6 +47,7 @@ class Task:
     """
 
     index: int
+    point: int
     scenario: str
     shown: str
     overrides: tuple[str, ...]
@@ -61,23 +62,36 @@ class Task:
 
 
 def play(task: Task) -> list[Row]:
-    """Play a task; a policy that fails gives a row with its error."""
+    """Play a task; a policy that fails gives a row with its error.
+
+    Each row holds the time of its policy, and an equal share of the time that they have in common.
+    """
     start = perf_counter()
+    rows = _rows(task)
+    common_s = (perf_counter() - start - sum(row.run_s for row in rows)) / len(rows)
+    return [replace(row, run_s=row.run_s + common_s) for row in rows]
+
+
+def _rows(task: Task) -> list[Row]:
     try:
-        if code_digest() != task.code:
-            raise TwinError(_OTHER_CODE)
-        world = load_world(Path(task.scenario), task.overrides)
+        _expect(code_digest(), task.code, _OTHER_CODE)
+        world = _world(task)
     except Exception as error:  # noqa: BLE001 - a point that fails is a row of the table, whatever it failed of
-        return _failed(task, error, perf_counter() - start)
-    spent_s = (perf_counter() - start) / len(task.keys)
-    return [_play_one(task, world, label, key, spent_s) for label, key in task.keys]
+        if len(task.keys) == 1:
+            return [Row(task.labels[0], error=_told(error, task))]
+        # Each policy alone, for the fault may be that of one of them.
+        return [row for pair in task.keys for row in play(replace(task, keys=(pair,)))]
+    rows = []
+    for label, key in task.keys:
+        start = perf_counter()
+        row = _row(task, world, label, key)
+        rows.append(replace(row, run_s=perf_counter() - start))
+    return rows
 
 
-def _play_one(task: Task, world: World, label: str, key: str, spent_s: float) -> Row:
-    start = perf_counter()
+def _row(task: Task, world: World, label: str, key: str) -> Row:
     try:
-        if key_of(world.resolved, label, task.engine, task.code) != key:
-            raise TwinError(_OTHER_FILES)
+        _expect(key_of(world.resolved, label, task.engine, task.code), key, _OTHER_FILES)
         spec = next(spec for spec in world.policies if spec.label == label)
         backend = choose_engine(world, task.engine)
         runs = [
@@ -85,22 +99,21 @@ def _play_one(task: Task, world: World, label: str, key: str, spent_s: float) ->
             for replication in range(world.replications)
         ]
         result = RunResult.concatenate(runs)
-        summary = summarise(world, [result]).policies[0]
-        return row_of(summary, str(result.facts.get("engine", "")), spent_s + perf_counter() - start)
+        return row_of(summarise(world, [result]).policies[0], str(result.facts.get("engine", "")))
     except Exception as error:  # noqa: BLE001 - likewise
-        return Row(label, error=_told(error, task), run_s=spent_s + perf_counter() - start)
+        return Row(label, error=_told(error, task))
 
 
-def _failed(task: Task, error: Exception, run_s: float) -> list[Row]:
-    """The rows of a point that makes no world: each policy alone, for the fault may be another policy's."""
-    if len(task.keys) == 1:
-        return [Row(task.labels[0], error=_told(error, task), run_s=run_s)]
-    return [row for pair in task.keys for row in play(alone(task, [pair]))]
+def _expect(found: str, wanted: str, otherwise: str) -> None:
+    if found != wanted:
+        raise SweepError(otherwise)
 
 
-def alone(task: Task, keys: Sequence[tuple[str, str]]) -> Task:
-    """The task with some of its policies only; the scenario's other policies are left out."""
-    return Task(task.index, task.scenario, task.shown, task.overrides, tuple(keys), task.engine, task.code)
+def _world(task: Task) -> World:
+    """The scenario of the point with the policies of the task only."""
+    reading = read_scenario(Path(task.scenario), task.overrides)
+    policies = {label: reading.scenario.policies[label] for label in task.labels}
+    return build_world(replace(reading, scenario=reading.scenario.model_copy(update={"policies": policies})))
 
 
 def _told(error: Exception, task: Task) -> str:
@@ -108,4 +121,4 @@ def _told(error: Exception, task: Task) -> str:
     if isinstance(error, TwinError):
         return str(error).replace(task.scenario, task.shown)
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"a fault of this program, please report it: {type(error).__name__}: {error} ({last.name}, line {last.lineno})"
+    return f"a fault of this program, please report it: {type(error).__name__}: {error} (in {last.name})"

@@ -100,15 +100,14 @@ class Row:
         )
 
 
-def row_of(summary: PolicySummary, engine: str, run_s: float) -> Row:
-    """The row of a policy that was played."""
+def row_of(summary: PolicySummary, engine: str) -> Row:
+    """The row of a policy that was played, without the time that it took."""
     per_replication = [_quantities(figures) for figures in summary.figures]
     return Row(
         label=summary.label,
         kind=summary.kind,
         status="ok",
         engine=engine,
-        run_s=run_s,
         counts=summary.requests,
         values={name: tuple(values[name] for values in per_replication) for name in QUANTITIES},
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from twin.scenario_file.schema import Label, Text
+from twin.scenario_file.schema import Label, Text  # noqa: TC001 - pydantic looks them up
 
 Minimised = Literal[
     "score",
@@ -20,7 +20,7 @@ Minimised = Literal[
 
 
 def _form_of(value: object) -> str | None:
-    return {list: "[list]", dict: "[range]"}.get(type(value))
+    return "[list]" if isinstance(value, list) else "[range]" if isinstance(value, dict) else None
 
 
 class _Strict(BaseModel):
