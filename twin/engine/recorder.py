@@ -175,7 +175,7 @@ class VisitRows:
         stop = stop.astype(np.int64)
         epoch, place, size_bytes, is_message = self.stops.T
         moves = is_message[stop] > 0
-        parts = []
+        parts: list[tuple[np.ndarray, ...]] = []
         for kind, own, from_s, to_s in (
             (np.full(len(block), Kind.QUEUE), start_s > arrived_s, arrived_s, np.minimum(start_s, done_s)),
             (np.where(moves, Kind.TRANSMIT, Kind.COMPUTE), done_s > start_s, start_s, done_s),
@@ -186,7 +186,7 @@ class VisitRows:
             parts.append((kind[own], request[own], epoch[at], place[at], sent, from_s[own], to_s[own]))
         return parts
 
-    def _table(self, parts: list[tuple[np.ndarray, ...]]) -> Spans:
+    def _table(self, parts: Sequence[tuple[np.ndarray, ...]]) -> Spans:
         kind, request, epoch, place, size_bytes, start_s, end_s = map(np.concatenate, zip(*parts, strict=True))
         return Spans(
             np.full(len(kind), self.replication, dtype=np.int32),
