@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from observations import observe, replay
 from players import run
 from worlds import make_links, make_problem, make_workload, make_world
 
-from twin.control import Controller
 from twin.policies import POLICIES
-from twin.problem import Objective, Observation, Samples, SwitchCost
+from twin.problem import Objective, SwitchCost
 from twin.steps import Steps
 from twin.topology import Continuum
 from twin.traces import LinkTrace
@@ -48,17 +48,7 @@ def fading_world(**changes):
 def test_a_run_logged_and_fed_again_gives_the_same_decisions(kind):
     world = fading_world()
     result = run(world, policy(kind))
-    controller = Controller(policy(kind), world.problem)
-    for entry in result.decisions:
-        decision = controller.tick(
-            entry["t_s"],
-            result.raw.samples(*entry["rows"]),
-            queue_length=np.array(entry["queue_length"]),
-            link_queue=np.array(entry["link_queue"]),
-            arrived=entry["arrived"],
-            available=np.array(entry["available"]),
-            link_up=np.array(entry["link_up"], dtype=bool),
-        )
+    for entry, decision in replay(result, policy(kind), world.problem):
         assert decision.partition.to_json() == entry["partition"]
         assert decision.reason == entry["reason"]
     assert len(result.decisions) > 25
@@ -76,7 +66,7 @@ def test_deciding_leaves_the_observation_and_the_state_as_they_were(kind):
     world = fading_world()
     subject = policy(kind)
     state = subject.init(world.problem)
-    observation = first_observation(world.problem)
+    observation = observe(world.problem)
     before = pickle.dumps((observation.conditions.to_json(), observation.age_s, observation.queue_length))
     kept = copy.copy(state)
     decisions = [subject.decide(observation, state)[0] for _ in range(3)]
@@ -93,7 +83,7 @@ def test_no_samples_at_all_is_survived(kind):
     state = subject.init(world.problem)
     partition = None
     for tick in range(20):
-        observation = replace(first_observation(world.problem), t_s=float(tick), partition=partition)
+        observation = replace(observe(world.problem), t_s=float(tick), partition=partition)
         decision, state = subject.decide(observation, state)
         partition = decision.partition.check(world.problem.graph)
 
@@ -118,20 +108,3 @@ def test_only_legal_partitions_under_memory_limits_and_pins(kind):
 def test_nothing_is_lost_when_a_device_is(kind):
     requests = run(fading_world(), policy(kind)).requests
     assert np.all(requests.completed)
-
-
-def first_observation(problem):
-    n, links = problem.n_devices, len(problem.continuum.links)
-    return Observation(
-        0.0,
-        Samples.none(),
-        problem.initial,
-        np.zeros((links, 2)),
-        np.zeros(n),
-        np.zeros(n, dtype=int),
-        0,
-        None,
-        np.ones(n, dtype=bool),
-        np.ones(links, dtype=bool),
-        np.zeros((links, 2), dtype=int),
-    )

@@ -6,35 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from observations import observe
 from players import Fixed, run
 from strategies import partitions
 from worlds import make_links, make_problem, make_workload, make_world
 
 from twin.cost import predict
-from twin.problem import Objective, Observation, Samples, SwitchCost
+from twin.problem import Objective, Samples, SwitchCost
 from twin.references.lookahead import Lookahead
 from twin.steps import Steps
 from twin.traces import LinkTrace
 
 SPARSE = make_workload(kind="poisson", clients=0, rate_rps=1.0, requests=None, duration_s=60.0)
-
-
-def observe(problem, **changes):
-    n, links = problem.n_devices, len(problem.continuum.links)
-    values = {
-        "t_s": 0.0,
-        "samples": Samples.none(),
-        "conditions": problem.initial,
-        "age_s": np.zeros((links, 2)),
-        "device_age_s": np.zeros(n),
-        "queue_length": np.zeros(n, dtype=int),
-        "link_queue": np.zeros((links, 2), dtype=int),
-        "arrived": 0,
-        "partition": None,
-        "available": np.ones(n, dtype=bool),
-        "link_up": np.ones(links, dtype=bool),
-    }
-    return Observation(**{**values, **changes})
 
 
 @pytest.mark.parametrize("boundary", ["node", "marginal", "compute_only"])

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import observations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from strategies import problems
@@ -15,7 +16,7 @@ from twin.cost import predict
 from twin.errors import InfeasibleError, ScenarioError
 from twin.partition import Partition
 from twin.policies.neurosurgeon import Neurosurgeon
-from twin.problem import Conditions, LinkProbe, Observation, Samples, StageProbe
+from twin.problem import Conditions, LinkProbe, Samples, StageProbe
 from twin.search import best
 from twin.topology import Continuum
 
@@ -24,21 +25,7 @@ CLOUD = Partition((2, 2, 2, 2), 3)
 
 
 def observe(problem, **changes):
-    n, links = problem.n_devices, len(problem.continuum.links)
-    values = {
-        "t_s": 10.0,
-        "samples": Samples.none(),
-        "conditions": problem.initial,
-        "age_s": np.zeros((links, 2)),
-        "device_age_s": np.zeros(n),
-        "queue_length": np.zeros(n, dtype=int),
-        "link_queue": np.zeros((links, 2), dtype=int),
-        "arrived": 0,
-        "partition": None,
-        "available": np.ones(n, dtype=bool),
-        "link_up": np.ones(links, dtype=bool),
-    }
-    return Observation(**{**values, **changes})
+    return observations.observe(problem, **{"t_s": 10.0, **changes})
 
 
 def decide(problem, policy=None, **changes):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from observations import replay
 from players import Fixed, run
 from strategies import partitions
 from worlds import make_graph, make_links, make_problem, make_workload, make_world
 
-from twin.control import Controller
 from twin.engine.events import EventsEngine
 from twin.metrics import summarise
 from twin.playing import play_all
@@ -71,17 +71,7 @@ def test_where_nothing_changes_it_stays_with_the_best():
 def test_its_decisions_follow_from_what_was_logged():
     world = throttled(objective=Objective(0.5, 0.5, "node"), faults=(Fault("device_down", 1, 24.0, 27.0),))
     result = run(world, Clairvoyant(world))
-    controller = Controller(Clairvoyant(world), world.problem)
-    for entry in result.decisions:
-        decision = controller.tick(
-            entry["t_s"],
-            result.raw.samples(*entry["rows"]),
-            queue_length=np.array(entry["queue_length"]),
-            link_queue=np.array(entry["link_queue"]),
-            arrived=entry["arrived"],
-            available=np.array(entry["available"]),
-            link_up=np.array(entry["link_up"], dtype=bool),
-        )
+    for entry, decision in replay(result, Clairvoyant(world), world.problem):
         assert decision.partition.to_json() == entry["partition"]
     assert np.all(result.requests.completed)
 
