@@ -6,7 +6,7 @@ In the clock of delivered work, C(t), this is Lindley's recursion (Lindley 1952,
 Cambridge Philosophical Society 48), which cumulated sums and running maxima solve at once. That answer carries their
 rounding, so it only tells which jobs wait and in which piece of the rate each is served. The times themselves are then
 added up in the order in which an event loop adds them, and checked: each is the same to the last bit. Jobs near a
-change of the rate go through `Steps.finish` one by one; should the check fail, all jobs do.
+change of the rate go through `Steps.finish`; should the check fail, all jobs do, one by one.
 """
 
 from __future__ import annotations
@@ -201,9 +201,8 @@ def _in_rounds(x: _Setting, finish_s: Floats, waiting: NDArray[np.intp]) -> None
         start_s = np.maximum(x.arrived_s[now], before_s)
         finish_s[now] = start_s + x.lasts_s[now]
         if x.special is not None and (special := np.flatnonzero(x.special[now])).size:
-            for position in special.tolist():
-                job = now[position]
-                finish_s[job] = x.rate.finish(float(start_s[position]), float(x.amounts[job]))
+            jobs = now[special]
+            finish_s[jobs] = x.rate.finish_many(start_s[special], x.amounts[jobs])
         now = now[now < n - 1] + 1
         now = now[x.waits[now]]
     for job in now.tolist():
