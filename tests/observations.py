@@ -36,6 +36,19 @@ def observe(problem: Problem, **changes: Any) -> Observation:
     return Observation(**{**values, **changes})
 
 
+def quiet_tick(controller: Controller, t_s: float, samples: Samples) -> Decision:
+    """A tick of the default world with these samples, one arrival, empty queues and everything up."""
+    return controller.tick(
+        t_s,
+        samples,
+        queue_length=np.zeros(3, dtype=int),
+        link_queue=np.zeros((2, 2), dtype=int),
+        arrived=1,
+        available=np.ones(3, dtype=bool),
+        link_up=np.ones(2, dtype=bool),
+    )
+
+
 def replay(result: RunResult, policy: Policy[Any], problem: Problem) -> Iterator[tuple[Mapping[str, Any], Decision]]:
     """Each logged decision with the one that the policy takes when it is shown the same again."""
     controller = Controller(policy, problem)

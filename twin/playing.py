@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,15 +27,8 @@ class Play(NamedTuple):
     replication: int
 
 
-def cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def play_all(
-    world: World, plays: Sequence[Play], backend: Backend, tick: Callable[[Play], object], jobs: int = 1
+    world: World, plays: Sequence[Play], backend: Backend, tick: Callable[[Play], object], jobs: int | None = 1
 ) -> list[RunResult]:
     """Play them all; the results do not depend on where each was played.
 
@@ -45,7 +37,7 @@ def play_all(
         plays: What to play.
         backend: Plays it.
         tick: Called after each play.
-        jobs: Processes; 1 for this one alone.
+        jobs: Processes; 1 for this one alone, None for one per core.
 
     Returns:
         One result per play, in their order.
@@ -55,15 +47,15 @@ def play_all(
     """
     began_s, results = time.monotonic(), []
     for play in plays:
-        if jobs > 1 and time.monotonic() - began_s > _PATIENCE_S:
+        if jobs != 1 and time.monotonic() - began_s > _PATIENCE_S:
             break
         results.append(_run(world, play, backend))
         tick(play)
     rest = plays[len(results) :]
     if rest:
-        from joblib import Parallel, delayed  # noqa: PLC0415 - slow to import
+        from joblib import Parallel, cpu_count, delayed  # noqa: PLC0415 - slow to import
 
-        pool = Parallel(n_jobs=min(jobs, len(rest)), return_as="generator")
+        pool = Parallel(n_jobs=min(jobs or cpu_count(), len(rest)), return_as="generator")
         for play, result in zip(rest, pool(delayed(_run)(world, play, backend) for play in rest), strict=True):
             results.append(result)
             tick(play)

@@ -174,6 +174,14 @@ class Problem:
         after = self.graph.cut_bytes(partition.down_set(device))
         return float(parameters + before + after)
 
+    def gained_bytes(self, before: Partition, after: Partition) -> dict[int, float]:
+        """Parameter bytes of the layers that are new to each device that a change gives layers."""
+        gains: dict[int, float] = {}
+        for layer, was, now in zip(self.graph.layers, before.placement, after.placement, strict=True):
+            if was != now:
+                gains[now] = gains.get(now, 0.0) + layer.parameter_bytes
+        return gains
+
 
 @dataclass(frozen=True, slots=True)
 class LinkProbe:

@@ -76,17 +76,15 @@ def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
     from rich.console import Console  # noqa: PLC0415 - keeps --help quick
 
     from twin.engine.choose import choose_engine  # noqa: PLC0415 - likewise
-    from twin.playing import cores  # noqa: PLC0415 - likewise
     from twin.scenario import load_world  # noqa: PLC0415 - likewise
 
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
     world = load_world(path, overrides)
     specs = select(world, options.policy)
     backend, console = choose_engine(world, options.engine), Console(stderr=True)
-    jobs = options.jobs or cores()
-    results = play(world, specs, backend, console, jobs)
+    results = play(world, specs, backend, console, options.jobs)
     if not options.no_references:
-        results += play_references(world, results, backend, console, jobs)
+        results += play_references(world, results, backend, console, options.jobs)
     summary = write(world, results, out, report=not options.no_report)
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
@@ -114,7 +112,7 @@ def select(world: World, labels: Sequence[str] | None) -> tuple[PolicySpec, ...]
 
 
 def play(
-    world: World, specs: Sequence[PolicySpec], backend: Backend, console: Console, jobs: int = 1
+    world: World, specs: Sequence[PolicySpec], backend: Backend, console: Console, jobs: int | None = 1
 ) -> list[RunResult]:
     """Play policies, every replication of each, with a progress bar on a terminal.
 
@@ -134,7 +132,7 @@ def play(
 
 
 def play_references(
-    world: World, results: Sequence[RunResult], backend: Backend, console: Console, jobs: int = 1
+    world: World, results: Sequence[RunResult], backend: Backend, console: Console, jobs: int | None = 1
 ) -> list[RunResult]:
     """Play what sees the truth: a policy that is shown the traces, and the best fixed partition in hindsight.
 
@@ -143,7 +141,7 @@ def play_references(
         results: The policies that were played; partitions that one of them kept are tried, too.
         backend: Plays them.
         console: Shows the progress.
-        jobs: Processes.
+        jobs: Processes; None for one per core.
 
     Raises:
         ScenarioError: A policy has the name of a reference.

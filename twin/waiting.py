@@ -90,11 +90,8 @@ def luck_s(problem: Problem, prediction: Prediction, horizon_s: float) -> float:
     Returns:
         Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
     """
-    rate_rps = problem.demand.rate_rps
-    if rate_rps is None or math.isinf(prediction.latency_s):
-        return 0.0
-    total_s = 0.0
-    for slots, services_s in _visits(problem, prediction):
+    total_s, rate_rps = 0.0, problem.demand.rate_rps or 0.0
+    for slots, services_s in _queues(problem, prediction):
         spread = rate_rps * sum(x * x for x in services_s)
         grown_s = 2 / 3 * math.sqrt(2 * spread * horizon_s / math.pi) / slots
         total_s += len(services_s) * min(wait_s(rate_rps, services_s, slots), grown_s)
@@ -116,11 +113,8 @@ def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> floa
     Returns:
         Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
     """
-    rate_rps = problem.demand.rate_rps
-    if rate_rps is None or math.isinf(prediction.latency_s):
-        return 0.0
-    most = 0.0
-    for slots, services_s in _visits(problem, prediction):
+    most, rate_rps = 0.0, problem.demand.rate_rps or 0.0
+    for slots, services_s in _queues(problem, prediction):
         rho = rate_rps * sum(services_s) / slots
         most = max(most, len(services_s) * (rho - 1))
     return most * horizon_s / 2
@@ -152,6 +146,12 @@ def erlang_c(slots: int, rho: float) -> float:
     for servers in range(1, slots + 1):
         blocked = offered * blocked / (servers + offered * blocked)
     return blocked / (1 - rho * (1 - blocked))
+
+
+def _queues(problem: Problem, prediction: Prediction) -> list[tuple[int, list[float]]]:
+    """The visits at which requests queue: none in a closed loop, nor where a plan never ends anyway."""
+    is_open = problem.demand.rate_rps is not None and math.isfinite(prediction.latency_s)
+    return _visits(problem, prediction) if is_open else []
 
 
 def _visits(problem: Problem, prediction: Prediction) -> list[tuple[int, list[float]]]:

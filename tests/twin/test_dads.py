@@ -13,7 +13,7 @@ from test_neurosurgeon import CLOUD, EDGE, observe
 from worlds import make_problem
 
 from twin.cost import predict
-from twin.errors import InfeasibleError, ScenarioError
+from twin.errors import ScenarioError
 from twin.graph import Layer, LayerGraph
 from twin.policies.dads import Dads, heavy, light
 from twin.policies.weighing import TwoTier
@@ -58,19 +58,6 @@ def test_heavy_load_has_a_bottleneck_within_the_stated_factor(problem):
         chain = ("input", *(layer.name for layer in problem.graph.layers))
         if all(layer.inputs == (before,) for before, layer in zip(chain, problem.graph.layers, strict=False)):
             assert weighed[0].score == pytest.approx(least_s)
-
-
-@settings(max_examples=100, deadline=None)
-@given(problem=problems())
-def test_what_it_chooses_is_allowed(problem):
-    try:
-        best(problem, problem.initial, or_nearest=True)
-    except InfeasibleError:
-        return
-    for available in (np.ones(problem.n_devices, dtype=bool), np.arange(problem.n_devices) != problem.n_devices - 1):
-        chosen = decide(problem, available=available).partition
-        assert problem.allows(chosen)
-        chosen.check(problem.graph)
 
 
 def diamond(**changes):

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from observations import quiet_tick
 from players import run
 from strategies import problems
 from test_neurosurgeon import CLOUD, EDGE, observe
@@ -133,15 +134,7 @@ def ticks(policy, rates_bps, **problem):
     controller = Controller(policy, subject)
     chosen = []
     for tick, rate_bps in enumerate(rates_bps):
-        controller.tick(
-            float(tick),
-            messages([rate_bps] * 6, float(tick)),
-            queue_length=np.zeros(3, dtype=int),
-            link_queue=np.zeros((2, 2), dtype=int),
-            arrived=1,
-            available=np.ones(3, dtype=bool),
-            link_up=np.ones(2, dtype=bool),
-        )
+        quiet_tick(controller, float(tick), messages([rate_bps] * 6, float(tick)))
         chosen.append(controller.partition)
     return chosen
 

@@ -15,6 +15,7 @@ from worlds import DEVICES, make_problem
 from twin.cost import predict
 from twin.errors import InfeasibleError, ScenarioError
 from twin.partition import Partition
+from twin.policies.dads import Dads
 from twin.policies.neurosurgeon import Neurosurgeon
 from twin.problem import Conditions, LinkProbe, Samples, StageProbe
 from twin.search import best
@@ -61,15 +62,16 @@ def test_it_takes_the_best_of_all_cuts(objective, problem):
             assert len(scores) == min(len(costs), 8)
 
 
+@pytest.mark.parametrize("policy", [Neurosurgeon(), Dads()])
 @settings(max_examples=100, deadline=None)
 @given(problem=problems())
-def test_what_it_chooses_is_allowed(problem):
+def test_what_it_chooses_is_allowed(policy, problem):
     try:
         best(problem, problem.initial, or_nearest=True)
     except InfeasibleError:
         return
     for available in (np.ones(problem.n_devices, dtype=bool), np.arange(problem.n_devices) != problem.n_devices - 1):
-        chosen = decide(problem, available=available).partition
+        chosen = decide(problem, policy, available=available).partition
         assert problem.allows(chosen)
         chosen.check(problem.graph)
 

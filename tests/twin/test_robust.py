@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from observations import quiet_tick
 from test_neurosurgeon import CLOUD, EDGE, observe
 from worlds import make_problem
 
@@ -110,15 +111,7 @@ def ticks(policy, rounds, size_bytes=100_000.0):
     controller = Controller(policy, problem)
     chosen = []
     for tick, rates_bps in enumerate(rounds):
-        controller.tick(
-            3.0 * tick,
-            messages(rates_bps, 3.0 * tick, size_bytes),
-            queue_length=np.zeros(3, dtype=int),
-            link_queue=np.zeros((2, 2), dtype=int),
-            arrived=1,
-            available=np.ones(3, dtype=bool),
-            link_up=np.ones(2, dtype=bool),
-        )
+        quiet_tick(controller, 3.0 * tick, messages(rates_bps, 3.0 * tick, size_bytes))
         chosen.append(controller.partition)
     return chosen
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twin.engine.plan import Plan, make_plan
-from twin.engine.switching import gained_bytes
 
 if TYPE_CHECKING:
     from twin.control import Controller
@@ -47,5 +46,5 @@ class Changes:
     def _charge(self, partition: Partition) -> None:
         energy_j = self._problem.switch.energy_j
         if energy_j > 0:
-            gaining = gained_bytes(self._problem, self.plan.partition, partition)
+            gaining = self._problem.gained_bytes(self.plan.partition, partition)
             self._controller.log[-1]["charged_j"] = dict.fromkeys(gaining, energy_j)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from twin.engine.events import Play
     from twin.engine.station import Job
     from twin.partition import Partition
-    from twin.problem import Problem
 
 LOAD_RANK = 5
 
@@ -43,7 +42,7 @@ class Switch:
             self._target = self.plan = make_plan(self._play.problem, partition, epoch)
         elif epoch != self._target.epoch:
             self._target = make_plan(self._play.problem, partition, epoch)
-            gains = gained_bytes(self._play.problem, self.plan.partition, partition)
+            gains = self._play.problem.gained_bytes(self.plan.partition, partition)
             self._charge(gains)
             self._loading = 0
             self._load(gains, now_s)
@@ -93,12 +92,3 @@ class Switch:
         if self._target.partition != self.plan.partition:
             self.held_until_s = max(self.held_until_s, now_s + self._play.problem.switch.downtime_s)
         self.plan = self._target
-
-
-def gained_bytes(problem: Problem, before: Partition, after: Partition) -> dict[int, float]:
-    """Parameter bytes of the layers that are new to each device that a change gives layers."""
-    gains: dict[int, float] = {}
-    for layer, was, now in zip(problem.graph.layers, before.placement, after.placement, strict=True):
-        if was != now:
-            gains[now] = gains.get(now, 0.0) + layer.parameter_bytes
-    return gains

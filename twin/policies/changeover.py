@@ -43,20 +43,11 @@ def changeover(problem: Problem, running: Partition, wanted: Partition, conditio
     switch = problem.switch
     if running == wanted or not (switch.downtime_s or switch.energy_j or switch.weights_from is not None):
         return Changeover(0.0, 0.0)
-    gains = _gains_bytes(problem, running, wanted)
+    gains = problem.gained_bytes(running, wanted)
     loading_s, in_the_way_s = _weights_s(problem, running, gains, conditions)
     bottleneck_s = predict(problem, wanted, conditions).bottleneck_s
     held_s = sum(_held_s(problem, time_s, bottleneck_s) for time_s in (switch.downtime_s, in_the_way_s))
     return Changeover(score_of(problem, held_s, switch.energy_j * len(gains)), loading_s)
-
-
-def _gains_bytes(problem: Problem, running: Partition, wanted: Partition) -> dict[int, float]:
-    """Bytes of the weights of the layers that are new to each device that gains some."""
-    gains: dict[int, float] = {}
-    for layer, before, after in zip(problem.graph.layers, running.placement, wanted.placement, strict=True):
-        if before != after:
-            gains[after] = gains.get(after, 0.0) + layer.parameter_bytes
-    return gains
 
 
 def _weights_s(
