@@ -75,6 +75,11 @@ class Appraisal:
         return self.experience.risks(self.conditions)
 
     @cached_property
+    def _gone(self) -> set[int]:
+        """Devices that do not answer."""
+        return set(np.flatnonzero(~self.observation.available).tolist())
+
+    @cached_property
     def _blind_s(self) -> float:
         """Time for which a fall may go unnoticed: until the next decision, or the next request where that is later."""
         rate_rps = self.problem.demand.rate_rps
@@ -94,10 +99,9 @@ class Appraisal:
 
     def _candidate(self, partition: Partition) -> tuple[Candidate, float]:
         """A plan with its mean score and its latency, and its bottleneck."""
-        gone = set(np.flatnonzero(~self.observation.available).tolist())
         prediction = predict(self.problem, partition, self.conditions)
         latency_s, energy_j = self._outcome(prediction)
-        score = math.inf if gone & set(partition.placement) else score_of(self.problem, latency_s, energy_j)
+        score = math.inf if self._gone & set(partition.placement) else score_of(self.problem, latency_s, energy_j)
         if math.isfinite(score):
             score = self._mean_score(prediction, partition, score)
         known_j = None if math.isnan(energy_j) else energy_j

@@ -54,8 +54,9 @@ class Clairvoyant:
     def decide(self, observation: Observation, state: Problem) -> tuple[Decision, Problem]:
         """Play the candidates and take the best."""
         interval_s = self._interval_s(state)
+        middle = self.world.conditions_at(observation.t_s + interval_s / 2)
         weighed = [
-            self._weigh(state, partition, observation, interval_s)
+            self._weigh(state, partition, observation, interval_s, middle)
             for partition in self._partitions(state, observation, interval_s)
         ]
         if not weighed:
@@ -65,11 +66,12 @@ class Clairvoyant:
         weighed.sort(key=lambda x: (x.latency_s > deadline_s, x.score))
         return Decision(weighed[0].partition, "best by the true traces", tuple(weighed[:8])), state
 
-    def _weigh(self, problem: Problem, partition: Partition, observation: Observation, interval_s: float) -> Candidate:
+    def _weigh(
+        self, problem: Problem, partition: Partition, observation: Observation, interval_s: float, middle: Conditions
+    ) -> Candidate:
         latency_s, energy_j = self._lookahead.outlook(partition, observation, interval_s)
         if self.world.workload.kind != "periodic":
-            middle = predict(problem, partition, self.world.conditions_at(observation.t_s + interval_s / 2))
-            latency_s += luck_s(problem, middle, interval_s * _LUCK_INTERVALS)
+            latency_s += luck_s(problem, predict(problem, partition, middle), interval_s * _LUCK_INTERVALS)
         score = score_of(problem, latency_s, energy_j)
         return Candidate(partition, score, latency_s, None if math.isnan(energy_j) else energy_j)
 
