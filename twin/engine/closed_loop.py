@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twin.driving import ARRIVAL_RANK, END_RANK
 from twin.engine.batches import REQUEST, Chunk
 from twin.engine.course import Course
 from twin.engine.lookout import NOBODY
-from twin.engine.loop import ARRIVAL_RANK, END_RANK
 from twin.engine.routes import LAST
 from twin.engine.spans import End
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twin.columns import RequestColumns, SampleColumns
 from twin.control import Controller
+from twin.driving import Arrivals, Ticker
 from twin.energy import Busy, power_samples
 from twin.engine.clock import Clock
 from twin.engine.faults import Faults, faulted_rates
-from twin.engine.loop import Arrivals, Ticker
 from twin.engine.plan import Plan, message_visit, work_visit
-from twin.engine.recorder import RequestColumns, SampleColumns, SpanColumns
+from twin.engine.recorder import SpanColumns
 from twin.engine.station import FIRST_RANK, Station
 from twin.engine.stops import Stops
 from twin.engine.switching import Switch
@@ -92,6 +93,11 @@ class Play:
         self.under_way = 0
         self.stuck = 0
         self._visited, self._looks = self.spans.visited, self.controller.looks
+
+    @property
+    def retry_s(self) -> float:
+        """Time after which what was lost is tried again."""
+        return self.faults.retry_s
 
     def play(self, label: str) -> RunResult:
         """Play to the end and return the records."""

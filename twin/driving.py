@@ -1,16 +1,81 @@
-"""What drives a run: the arrivals and the control interval."""
+"""What drives a run, simulated or measured: the arrivals and the control interval."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from twin.engine.events import Play
+    from collections.abc import Callable
+
+    from twin.columns import RequestColumns
+    from twin.problem import Decision
+    from twin.world import World
 
 TICK_RANK = 1
 ARRIVAL_RANK = 2
 END_RANK = 3
+
+
+class RunClock(Protocol):
+    """Calls functions at times of the run.
+
+    Attributes:
+        may_end: Set once the run may end, so that whoever owns the clock begins to ask whether it is over.
+    """
+
+    may_end: bool
+
+    def call_at(self, time_s: float, rank: int, function: Callable[..., None], *arguments: object) -> None:
+        """Call `function(*arguments)` at `time_s`; of calls at the same time, the lower rank goes first."""
+        ...
+
+
+class Driven(Protocol):
+    """A run that is driven: what a backend offers to the arrivals and the ticker.
+
+    Attributes:
+        replication: Number of the replication.
+        under_way: Requests that have arrived and not ended.
+        stuck: Requests among them that can never end.
+    """
+
+    replication: int
+    under_way: int
+    stuck: int
+
+    @property
+    def world(self) -> World:
+        """The scenario."""
+        ...
+
+    @property
+    def clock(self) -> RunClock:
+        """Calls functions at times of the run."""
+        ...
+
+    @property
+    def requests(self) -> RequestColumns:
+        """The requests so far."""
+        ...
+
+    @property
+    def ticker(self) -> Ticker:
+        """Asks for decisions."""
+        ...
+
+    @property
+    def retry_s(self) -> float:
+        """Time after which what was lost is tried again."""
+        ...
+
+    def decide(self, now_s: float, arrived: int) -> Decision:
+        """Ask the policy and carry out what it decides."""
+        ...
+
+    def release(self, request: int, now_s: float) -> None:
+        """Send a request on its way."""
+        ...
 
 
 class Ticker:
@@ -20,7 +85,7 @@ class Ticker:
         play: The run.
     """
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Driven) -> None:
         self._play = play
         self._ticks = 0
         self._requests_at_tick = 0
@@ -61,7 +126,7 @@ class Arrivals:
         play: The run.
     """
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Driven) -> None:
         self._play = play
         self._workload = play.world.workload
         self._is_closed = self._workload.kind == "closed"
@@ -89,7 +154,7 @@ class Arrivals:
         """
         if self._is_closed:
             pause_s = self._workload.think_time_s
-            pause_s = max(pause_s, self._play.faults.retry_s) if lost else pause_s
+            pause_s = max(pause_s, self._play.retry_s) if lost else pause_s
             self._send(self._play.requests.client[request], now_s + pause_s)
 
     @property
