@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from twin.problem import Boundary, Problem
     from twin.records import Requests, Spans
+    from twin.topology import Continuum
     from twin.workload import Workload
     from twin.world import World
 
@@ -43,7 +44,8 @@ class State(IntEnum):
 
 
 _N_POWER_STATES = 4
-_INTERVAL_S = 1.0
+INTERVAL_S = 1.0
+"""Length of the intervals of power over time."""
 _SLIVER = 1e-9
 """Share of an interval below which a last, shorter interval is taken as rounding."""
 
@@ -149,7 +151,7 @@ def power_samples(
     requests: Requests,
     spans: Spans,
     decisions: Iterable[Mapping[str, Any]] = (),
-    interval_s: float = _INTERVAL_S,
+    interval_s: float = INTERVAL_S,
     busy: Busy | None = None,
 ) -> Power:
     """Mean power of each device in each interval from 0 to the end of one replication.
@@ -169,7 +171,8 @@ def power_samples(
         The samples by device, then by time.
     """
     problem = world.problem
-    edges_s = _edges_s(_last_s(requests, spans.end_s if busy is None else np.array([busy.last_s])), interval_s)
+    end_s = last_s(requests, spans.end_s if busy is None else np.array([busy.last_s]))
+    edges_s = interval_edges_s(end_s, interval_s)
     widths_s = np.diff(edges_s)
     power_w = problem.power_w
     seconds = _busy_s(problem, spans, edges_s) if busy is None else busy.seconds(edges_s)
@@ -179,13 +182,23 @@ def power_samples(
     for fault in world.faults:
         if fault.kind == "meter_gone":
             mean_w[fault.target, (edges_s[1:] > fault.start_s) & (edges_s[:-1] < fault.end_s)] = np.nan
+    return power_table(int(requests.replication[0]) if len(requests) else 0, edges_s, mean_w)
+
+
+def power_table(replication: int, edges_s: np.ndarray, mean_w: np.ndarray) -> Power:
+    """Mean power by device and interval as rows by device, then by time.
+
+    Args:
+        replication: Number of the replication.
+        edges_s: Edges of the intervals, shape [n + 1].
+        mean_w: Mean power, shape [n_devices, n].
+    """
     n_devices, n = mean_w.shape
-    replication = requests.replication[0] if len(requests) else 0
     return Power(
         np.full(n_devices * n, replication, dtype=np.int32),
         np.repeat(np.arange(n_devices, dtype=np.int32), n),
         np.tile((edges_s[:-1] + edges_s[1:]) / 2, n_devices),
-        np.tile(widths_s, n_devices),
+        np.tile(np.diff(edges_s), n_devices),
         mean_w.ravel(),
     )
 
@@ -246,7 +259,23 @@ def busy_s(
         Seconds, shape [n_devices, 3, n_bins].
     """
     n = problem.n_devices
-    ends = np.array([(link.a, link.b) for link in problem.continuum.links], dtype=np.int64).reshape(-1, 2)
+    series, rows = activities(problem.continuum, place)
+    seconds = occupied_s(series, 3 * n, start_s[rows], end_s[rows], edges_s)
+    return seconds.reshape(n, _N_POWER_STATES - 1, -1)
+
+
+def activities(continuum: Continuum, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whose activity each service is: one of a device that computes, or one of each end of a link.
+
+    Args:
+        continuum: Says who sits at the ends of each link.
+        place: Where each service was, shape [n]; see `records.Spans`.
+
+    Returns:
+        For each activity 3 device + 0, 1 or 2 for computing, transmitting and receiving, and the row of its service.
+    """
+    n = len(continuum)
+    ends = np.array([(link.a, link.b) for link in continuum.links], dtype=np.int64).reshape(-1, 2)
     computes, transmits = np.flatnonzero(place < n), np.flatnonzero(place >= n)
     link, direction = np.divmod(place[transmits] - n, 2)
     series = np.concatenate(
@@ -256,15 +285,18 @@ def busy_s(
             3 * ends[link, 1 - direction] + 2,
         ]
     ).astype(np.int64)
-    rows = np.concatenate([computes, transmits, transmits])
-    seconds = occupied_s(series, 3 * n, start_s[rows], end_s[rows], edges_s)
-    return seconds.reshape(n, _N_POWER_STATES - 1, -1)
+    return series, np.concatenate([computes, transmits, transmits])
+
+
+def served(spans: Spans) -> np.ndarray:
+    """Whether each span is a service, which costs more than idling."""
+    return np.asarray((spans.kind == Kind.COMPUTE) | (spans.kind == Kind.TRANSMIT))
 
 
 def _busy_s(problem: Problem, spans: Spans, edges_s: np.ndarray) -> np.ndarray:
     """Seconds of computing, transmitting and receiving by device and bin, shape [n_devices, 3, n_bins]."""
-    served = (spans.kind == Kind.COMPUTE) | (spans.kind == Kind.TRANSMIT)
-    return busy_s(problem, spans.place[served], spans.start_s[served], spans.end_s[served], edges_s)
+    rows = served(spans)
+    return busy_s(problem, spans.place[rows], spans.start_s[rows], spans.end_s[rows], edges_s)
 
 
 def _charged_j(n_devices: int, decisions: Iterable[Mapping[str, Any]], edges_s: np.ndarray) -> np.ndarray:
@@ -280,13 +312,14 @@ def _charged_j(n_devices: int, decisions: Iterable[Mapping[str, Any]], edges_s: 
     return charged_j
 
 
-def _last_s(requests: Requests, ends_s: np.ndarray) -> float:
+def last_s(requests: Requests, ends_s: np.ndarray) -> float:
     """When the last thing of a replication happened, given the ends of its spans."""
     columns = (requests.arrival_s, requests.done_s, ends_s)
     return max((float(np.nanmax(c)) for c in columns if np.isfinite(c).any()), default=0.0)
 
 
-def _edges_s(end_s: float, interval_s: float) -> np.ndarray:
+def interval_edges_s(end_s: float, interval_s: float = INTERVAL_S) -> np.ndarray:
+    """Edges of the intervals of a run from 0 to its end; the last interval may be shorter."""
     n = max(math.ceil(end_s / interval_s - _SLIVER), 0)
     if n == 0:
         return np.zeros(1)

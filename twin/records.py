@@ -136,6 +136,41 @@ class Power(Table):
     power_w: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class MeterReadings(Table):
+    """What power meters showed, by device, then by time; at most one meter per device.
+
+    A meter is polled more often than it refreshes: a poll that shows the same as the one before is left out unless a
+    refresh period has passed since the last row (steady power may well show the same twice). Readings from before the
+    start and after the end of a run are of a device that idles; there are none of warm starts and shutdowns.
+
+    Attributes:
+        replication: Number of the replication.
+        device: Position of the device that the meter feeds.
+        t_s: Middle of the poll, in run time: 0 is the start of the run, and what came before it is negative.
+        poll_s: How long the poll took; the reading belongs to some time in it.
+        voltage_v: Voltage; NaN where the meter gave none.
+        current_a: Current; NaN likewise.
+        power_w: Power; NaN likewise.
+        counter_j: The meter's own energy counter, unwrapped; NaN where it has none.
+    """
+
+    replication: np.ndarray
+    device: np.ndarray
+    t_s: np.ndarray
+    poll_s: np.ndarray
+    voltage_v: np.ndarray
+    current_a: np.ndarray
+    power_w: np.ndarray
+    counter_j: np.ndarray
+
+    @classmethod
+    def none(cls) -> MeterReadings:
+        """A table without rows: there was no meter."""
+        codes, numbers = np.empty(0, dtype=np.int32), np.empty(0)
+        return cls(codes, codes, numbers, numbers, numbers, numbers, numbers, numbers)
+
+
 class SampleKind(IntEnum):
     """What a raw sample is a sample of."""
 
@@ -207,7 +242,9 @@ class RunResult:
         raw: Raw samples that the policy was shown.
         decisions: One entry per tick, as plain data: replication, t_s, epoch, row range of its samples, the
             observation, candidates, choice, reason and what was charged.
-        facts: What else is worth knowing of the run, such as the engine.
+        facts: What else is worth knowing of the run, such as the engine; under `meters` a list of what
+            `metering.MeterFacts.to_json` gives.
+        meters: What power meters showed; without rows where there were none.
     """
 
     label: str
@@ -218,12 +255,14 @@ class RunResult:
     raw: RawSamples
     decisions: tuple[Mapping[str, Any], ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    meters: MeterReadings = field(default_factory=MeterReadings.none)
 
     @classmethod
     def concatenate(cls, results: Sequence[RunResult]) -> RunResult:
         """Join the replications of one policy.
 
-        The row ranges of the decisions are moved to the joined table of samples.
+        The row ranges of the decisions are moved to the joined table of samples. Facts are those of the first, but
+        for the meters: one that was missing at first may be there later.
         """
         decisions: list[Mapping[str, Any]] = []
         rows = 0
@@ -240,5 +279,12 @@ class RunResult:
             Power.concatenate([result.power for result in results]),
             RawSamples.concatenate([result.raw for result in results]),
             tuple(decisions),
-            results[0].facts,
+            _joined_facts(results),
+            MeterReadings.concatenate([result.meters for result in results]),
         )
+
+
+def _joined_facts(results: Sequence[RunResult]) -> Mapping[str, Any]:
+    meters = [entry for result in results for entry in result.facts.get("meters", ())]
+    different = [entry for position, entry in enumerate(meters) if entry not in meters[:position]]
+    return {**results[0].facts, "meters": different} if meters else results[0].facts

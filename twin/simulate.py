@@ -194,8 +194,16 @@ def _progress(world: World, total: int, console: Console) -> Iterator[Callable[[
         yield tick
 
 
-def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool) -> Summary:
-    """Write a run folder per policy, `summary.json` and `report.html`."""
+def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool, complete: bool = True) -> Summary:
+    """Write a run folder per policy, `summary.json` and `report.html`.
+
+    Args:
+        world: The scenario.
+        results: What was played, its replications joined.
+        out: The folder.
+        report: Whether `report.html` is wanted.
+        complete: False for what an interrupted run left behind; its folders are marked incomplete.
+    """
     from twin.metrics import summarise  # noqa: PLC0415 - keeps --help quick
     from twin.runs.folder import write_run, write_text  # noqa: PLC0415 - likewise
 
@@ -203,7 +211,7 @@ def write(world: World, results: Sequence[RunResult], out: Path, *, report: bool
     figures = summary.to_json()
     for result in results:
         own = {**figures, "policies": {result.label: figures["policies"][result.label]}}
-        write_run(out / result.label, result, world)
+        write_run(out / result.label, result, world, complete=complete)
         write_text(out / result.label / "summary.json", json.dumps(own, indent=2) + "\n")
     write_text(out / "summary.json", json.dumps(figures, indent=2) + "\n")
     if report:

@@ -11,9 +11,11 @@ from twin.units import ms_from_s
 if TYPE_CHECKING:
     from twin.metrics.intervals import Interval, Paired
     from twin.metrics.summary import PolicySummary, Summary
+    from twin.problem import Boundary
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash, not a minus
 LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
+METER_LEGEND = f"about {LEVEL} uncertainty of meters (resolution, sampling, idle baseline) and repeats"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -43,6 +45,30 @@ def with_interval(x: Interval, *, as_ms: bool = False) -> str:
     if x.low is None or x.high is None:
         return show(x.mean)
     return f"{show(x.mean)} [{show(x.low)}, {show(x.high)}]"
+
+
+def with_half_width(value: float, half: float) -> str:
+    """A figure and its uncertainty, such as `84.5 ± 2.4`: two digits of the one, as many decimals of the other.
+
+    No more than four digits of the figure are shown, however sure it is.
+    """
+    if half <= 0 or not math.isfinite(half):
+        return number(value, 4)
+    decimals = len(number(half, 2).partition(".")[2])
+    digits = len(number(value, 4).partition(".")[2]) if abs(value) > half / 100 else decimals
+    text = f"{value:.{min(decimals, digits)}f}"
+    return f"{text if float(text) else '0'} ± {number(half, 2)}"
+
+
+def joules(policy: PolicySummary, boundary: Boundary, device: int | None = None) -> str:
+    """Energy per answer of a device or of all: with its uncertainty where meters read it, else as a mean.
+
+    The interval over replications stands beside the total of joules that come from power states only.
+    """
+    mean, half_j = policy.energy_j(boundary, device), policy.energy_half_width_j(boundary, device)
+    if policy.metered:
+        return number(mean.mean) if half_j is None or mean.mean is None else with_half_width(mean.mean, half_j)
+    return with_interval(mean) if device is None else number(mean.mean)
 
 
 def share(part: int, whole: int) -> str:

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from worlds import tiny_project
 
-HEAVY = ("networkx", "simpy", "pyarrow", "matplotlib", "torch", "torchvision", "serial", "zmq", "jinja2")
+HEAVY = ("networkx", "simpy", "pyarrow", "matplotlib", "torch", "torchvision", "serial", "zmq", "jinja2", "scipy")
 HEAVY += ("joblib", "distributed")
 COMMANDS = ["twin.simulate", "twin.plan", "twin.scenario", "twin.derive", "twin.tracegen", "twin.paper", "twin.sweep"]
 COMMANDS += ["hardware.profile", "hardware.stages"]

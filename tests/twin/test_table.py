@@ -13,7 +13,7 @@ from worlds import make_world
 from twin.metrics import summarise
 from twin.metrics.intervals import Interval, Paired
 from twin.report.table import show
-from twin.wording import change, given, milliseconds, number, share, with_interval
+from twin.wording import change, given, milliseconds, number, share, with_half_width, with_interval
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +162,20 @@ def test_differences_in_words():
     assert change(Paired(Interval(20.03, None, None, 5), absolute, 0, 0)) == "+2003 %, better in 0 of 5"
     assert change(Paired(Interval(0.0, 0.0, 0.0, 5), absolute, 0, 5)) == "the same in 5 of 5"
     assert change(Paired(Interval(None, None, None, 0), absolute, 0, 0)) == number(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "text"),
+    [
+        (0.9487, 0.0963, "0.949 ± 0.096"),
+        (5.0812, 0.6612, "5.08 ± 0.66"),
+        (364.2, 12.3, "364 ± 12"),
+        (12345.6, 123.0, "12346 ± 123"),
+        (3.0, 1.8e-5, "3.000 ± 0.000018"),
+        (-1.3e-16, 1.8e-5, "0 ± 0.000018"),
+        (-0.02, 0.5, "-0.02 ± 0.50"),
+        (2.5, 0.0, "2.500"),
+    ],
+)
+def test_a_figure_has_no_more_decimals_than_its_uncertainty(value, half, text):
+    assert with_half_width(value, half) == text

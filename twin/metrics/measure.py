@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.energy import State, account, accounting_window
+from twin.metering import metered
+from twin.metrics.notes import engine_notes, notes, profile_source
 from twin.metrics.summary import COUNTS, LATENCIES, Figures, PolicySummary, Summary, added
 from twin.problem import BOUNDARIES
 from twin.records import Outcome
@@ -23,20 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twin.energy import Energy, Window
-    from twin.problem import Objective, Problem
-    from twin.profiles import Profile
+    from twin.metering import MeteredEnergy
+    from twin.problem import Boundary, Objective, Problem
     from twin.records import Requests, RunResult
     from twin.world import World
 
-__all__ = ["Summary", "profile_source", "replication_of", "summarise"]
+__all__ = ["Summary", "replication_of", "summarise"]
 
 _PERCENTILES = (50, 95, 99)
-_P99_NEEDS = 100
-"""Answers below which the 99th percentile is hardly more than the largest value."""
-_UNSTEADY = 0.3
-"""Standard deviation of the logarithm of a stage's time above which one time in ten is off by a factor of 1.6."""
-_KEEPS_UP = 0.9
-"""Share of the offered rate below which a policy is said not to keep up: a backlog of a tenth of the run."""
 
 
 def summarise(world: World, results: Sequence[RunResult]) -> Summary:
@@ -71,7 +67,7 @@ def summarise(world: World, results: Sequence[RunResult]) -> Summary:
         profile_sources=tuple(profile_source(profile) for profile in world.profiles),
         objective=objective,
         policies=policies,
-        notes=(*_notes(world, policies), *_engine_notes(results)),
+        notes=(*notes(world, policies), *engine_notes(results)),
     )
 
 
@@ -84,13 +80,9 @@ def replication_of(result: RunResult, number: int) -> RunResult:
         result,
         requests=requests,
         spans=spans,
+        meters=result.meters.only(number),
         decisions=tuple(entry for entry in result.decisions if entry["replication"] == number),
     )
-
-
-def profile_source(profile: Profile) -> str:
-    """Where layer times are known from: `measured`, `derived` or `extrapolated`."""
-    return "extrapolated" if profile.extrapolated else profile.source
 
 
 def _with_references(problem: Problem) -> Objective:
@@ -107,10 +99,11 @@ def _figures(world: World, run: RunResult, number: int, objective: Objective) ->
     window = accounting_window(world.workload, run.requests)
     completed = _completed_in(window, run.requests)
     latency_s = _latency_s(run.requests)
-    energy = account(world.problem, run.spans, run.decisions, window) if window and completed else None
+    simulated = run.source == "simulated"
+    energy = account(world.problem, run.spans, run.decisions, window) if simulated and window and completed else None
+    meters = metered(world, run, window) if not simulated and window else None
     energy_j = {
-        boundary: _shares(energy.by_device_j(boundary), completed) if energy else (None,) * n_devices
-        for boundary in BOUNDARIES
+        boundary: _shares(_by_device_j(energy, meters, boundary, n_devices), completed) for boundary in BOUNDARIES
     }
     return Figures(
         replication=number,
@@ -124,7 +117,19 @@ def _figures(world: World, run: RunResult, number: int, objective: Objective) ->
         states_j=_states_j(energy, completed, n_devices),
         switches=sum(bool(entry["switched"]) for entry in run.decisions),
         score=_score(objective, latency_s["mean"], added(energy_j[objective.boundary])),
+        metered=meters,
     )
+
+
+def _by_device_j(
+    energy: Energy | None, meters: Sequence[MeteredEnergy] | None, boundary: Boundary, n_devices: int
+) -> np.ndarray:
+    """Joules by device from power states or from meters, NaN where they are not known."""
+    if energy is not None:
+        return energy.by_device_j(boundary)
+    if meters is not None:
+        return np.array([x.joules[boundary].value_j for x in meters], dtype=float)
+    return np.full(n_devices, math.nan)
 
 
 def _completed_in(window: Window | None, requests: Requests) -> int:
@@ -156,7 +161,7 @@ def _latency_s(requests: Requests) -> dict[str, float | None]:
 
 
 def _shares(joules: np.ndarray, completed: int) -> tuple[float | None, ...]:
-    return tuple(_known(value / completed) for value in joules.tolist())
+    return tuple(_known(value / completed) if completed else None for value in joules.tolist())
 
 
 def _states_j(energy: Energy | None, completed: int, n_devices: int) -> tuple[tuple[float | None, ...], ...]:
@@ -181,64 +186,3 @@ def _score(objective: Objective, latency_s: float | None, energy_j: float | None
 
 def _known(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
-    """What a reader should bear in mind, most important first."""
-    notes = [note for policy in policies for note in _policy_notes(policy)]
-    answers = min((x.requests["ok"] + x.requests["late"] for policy in policies for x in policy.figures), default=0)
-    if 0 < answers < _P99_NEEDS:
-        notes.append(f"p99 rests on as few as {answers} answers per replication, so it is close to the maximum.")
-    names = world.problem.continuum.names
-    for source in ("extrapolated", "derived"):
-        devices = [n for n, x in zip(names, world.profiles, strict=True) if profile_source(x) == source]
-        if devices:
-            how = "published figures" if source == "derived" else "published figures of other models"
-            notes.append(f"The layer times of {_listed(devices)} are {source} from {how}, not measured.")
-    drifting = [n for n, x in zip(names, world.profiles, strict=True) if x.provenance.get("unsteady")]
-    if drifting:
-        notes.append(
-            f"The layer times of {_listed(drifting)} were measured while the machine drifted by some percent; "
-            "`steadiness` in the profile says how much."
-        )
-    unknown = [device.name for device in world.problem.continuum.devices if device.power is None]
-    if unknown:
-        notes.append(f"The power of {_listed(unknown)} is not known, so no total energy is given.")
-    if world.without_dispersion:
-        notes.append(
-            f"No spread of stage times was measured for {_listed(world.without_dispersion)}: none is simulated."
-        )
-    unsteady = [n for n, sigma in zip(names, world.dispersion.tolist(), strict=True) if sigma > _UNSTEADY]
-    if unsteady:
-        notes.append(f"The stage times of {_listed(unsteady)} were measured on an unsteady machine; so they vary here.")
-    if len(policies[0].figures) < 2:
-        notes.append("There is one replication, so no interval can be given; set `replications: 5` or more.")
-    return notes
-
-
-def _engine_notes(results: Sequence[RunResult]) -> list[str]:
-    """Which simulated backend played, where it was chosen rather than given."""
-    chosen = {(str(x.facts["engine"]), str(x.facts["engine_why"])) for x in results if "engine_why" in x.facts}
-    return [f"Played by the {engine} engine: {why}." for engine, why in sorted(chosen)]
-
-
-def _policy_notes(policy: PolicySummary) -> list[str]:
-    notes = []
-    requests = policy.requests
-    lost = requests["dropped"] + requests["failed"]
-    if lost:
-        notes.append(
-            f"{policy.label}: {lost} of {requests['arrived']} requests were never answered; "
-            "its latency is that of the others."
-        )
-    offered_rps, served_rps = policy.offered_rps.mean, policy.throughput_rps.mean
-    if offered_rps and served_rps is not None and served_rps < _KEEPS_UP * offered_rps and not lost:
-        notes.append(
-            f"{policy.label}: answers {served_rps:.3g} of {offered_rps:.3g} requests per second; it may not keep up, "
-            "and its latency then grows with the length of the run."
-        )
-    return notes
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twin.metrics.intervals import CONFIDENCE, Interval, Paired, interval, paired
+from twin.metrics.meters import half_width_j, over_replications
 from twin.problem import BOUNDARIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from twin.energy import Window
+    from twin.metering import MeteredEnergy
     from twin.problem import Boundary, Objective
 
 COUNTS = ("arrived", "ok", "late", "dropped", "failed")
@@ -37,6 +39,7 @@ class Figures:
         states_j: Joules per answer by device and `energy.State`.
         switches: Changes of the partition in the whole run.
         score: The scenario's objective for the mean latency and the energy per answer.
+        metered: What the meter of each device says of the window; None where joules come from power states.
     """
 
     replication: int
@@ -50,6 +53,7 @@ class Figures:
     states_j: tuple[tuple[float | None, ...], ...]
     switches: int
     score: float | None
+    metered: tuple[MeteredEnergy, ...] | None = None
 
     def total_j(self, boundary: Boundary) -> float | None:
         """Joules per answer of all devices; None if that of any device is unknown."""
@@ -68,6 +72,7 @@ class Figures:
             "window_s": list(self.window) if self.window else None,
             "switches": self.switches,
             "score": self.score,
+            **({} if self.metered is None else {"meters": [entry.to_json() for entry in self.metered]}),
         }
 
 
@@ -113,6 +118,16 @@ class PolicySummary:
         """Joules per answer of one device, or of all of them, over replications."""
         totals = [x.total_j(boundary) if device is None else x.energy_j[boundary][device] for x in self.figures]
         return interval(totals, floor=0.0)
+
+    @property
+    def metered(self) -> bool:
+        """Whether its joules come from meters and not from power states."""
+        return any(x.metered is not None for x in self.figures)
+
+    def energy_half_width_j(self, boundary: Boundary, device: int | None = None) -> float | None:
+        """Half-width of the joules per answer, meters and repeats together; None where they are not from meters."""
+        halves_j = [half_width_j(x, boundary, device) for x in self.figures]
+        return over_replications(self.energy_j(boundary, device), halves_j)
 
     def state_j(self, device: int, state: int) -> float | None:
         """Joules per answer that a device spends in a state, mean over replications."""
@@ -242,11 +257,17 @@ class Summary:
     def _energy_json(self, policy: PolicySummary, boundary: Boundary) -> dict[str, Any]:
         by_device = {name: policy.energy_j(boundary, device) for device, name in enumerate(self.devices)}
         total = policy.energy_j(boundary)
-        return {
+        energy: dict[str, Any] = {
             "total": total.mean,
             "devices": {name: x.mean for name, x in by_device.items()},
             "ci": {"total": _bound(total), "devices": _bounds(by_device)},
         }
+        if policy.metered:
+            energy["half_width"] = {
+                "total": policy.energy_half_width_j(boundary),
+                "devices": {name: policy.energy_half_width_j(boundary, d) for d, name in enumerate(self.devices)},
+            }
+        return energy
 
 
 def added(values: Sequence[float | None]) -> float | None:

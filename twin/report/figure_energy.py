@@ -8,14 +8,16 @@ import numpy as np
 
 from twin.energy import State
 from twin.report.drawing import INK, STATES, Picture, drawing, sample, svg
-from twin.wording import number
+from twin.wording import METER_LEGEND, joules, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from twin.metrics.summary import Summary
+    from twin.metrics.summary import PolicySummary, Summary
     from twin.problem import Boundary
 
+_PARTS = (*STATES, ("read by a meter", "#c2563a", "..."))
+"""Name, colour and hatch of each part of a bar."""
 _GAP = 1.7
 """Space between the bars of two policies, in bars; holds a policy's name."""
 
@@ -37,7 +39,7 @@ def energy(summary: Summary) -> Picture | None:
             axes.grid(visible=False, axis="y")
         _energy_rows(left, summary)
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(STATES))
+        figure.legend(handles, labels, loc="outside upper left", ncols=len(_PARTS))
         image = svg(figure, "energy")
     return Picture(
         "energy",
@@ -45,7 +47,7 @@ def energy(summary: Summary) -> Picture | None:
         image,
         f"Joules per completed request of each device by what it did, mean over replications, {sample(summary)}. "
         "Boundary on the left node (all joules from the end of warm-up to the last answer), on the right marginal "
-        "(without the idle baseline); the scales differ. Power times time from the scenario's power states.",
+        f"(without the idle baseline); the scales differ. {_origin(summary)}",
     )
 
 
@@ -53,20 +55,16 @@ def _stacks(axes: Axes, summary: Summary, first: State) -> None:
     """Stacked bars of all policies and devices, from a state on."""
     y = _energy_positions(summary)
     start = np.zeros(y.shape)
-    for state in range(first, len(State)):
-        name, colour, hatch = STATES[state]
-        joules = np.array(
-            [
-                [policy.state_j(device, state) or 0.0 for device in range(len(summary.devices))]
-                for policy in summary.policies
-            ]
-        )
-        drawn = joules > 0
+    parts_j = _parts_j(summary, first)
+    for part in range(first, len(_PARTS)):
+        name, colour, hatch = _PARTS[part]
+        joules_j = parts_j[:, :, part]
+        drawn = joules_j > 0
         if not drawn.any():
             continue
         axes.barh(
             y[drawn],
-            joules[drawn],
+            joules_j[drawn],
             left=start[drawn],
             height=0.8,
             color=colour,
@@ -75,15 +73,53 @@ def _stacks(axes: Axes, summary: Summary, first: State) -> None:
             linewidth=0.3,
             label=name,
         )
-        start += joules
+        start += joules_j
     boundary: Boundary = "node" if first == State.IDLE else "marginal"
+    reach = 0.0
     for p, policy in enumerate(summary.policies):
         for device in range(len(summary.devices)):
-            known = policy.energy_j(boundary, device).mean
-            text = "power unknown" if known is None else number(known)
-            at = (start[p, device], y[p, device])
+            half_j = policy.energy_half_width_j(boundary, device) or 0.0
+            if half_j:
+                axes.errorbar(start[p, device], y[p, device], xerr=half_j, color=INK, linewidth=0.8, capsize=2)
+            at = (float(start[p, device]) + half_j, y[p, device])
+            text = _amount(policy, boundary, device)
             axes.annotate(text, at, xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set_xlim(0.0, max(float(start.max()) * 1.18, 1e-12))
+            reach = max(reach, at[0] * (1.3 if half_j else 1.18))
+    axes.set_xlim(0.0, max(reach, 1e-12))
+
+
+def _amount(policy: PolicySummary, boundary: Boundary, device: int) -> str:
+    if policy.energy_j(boundary, device).mean is None:
+        return "not known" if policy.metered else "power unknown"
+    return joules(policy, boundary, device) if policy.metered else number(policy.energy_j(boundary, device).mean)
+
+
+def _parts_j(summary: Summary, first: State) -> np.ndarray:
+    """Joules per answer of each part of a bar, shape [n_policies, n_devices, n_parts]; 0 where there is none.
+
+    A meter tells the idle baseline from what is above it, but not one activity from another.
+    """
+    parts_j = np.zeros((len(summary.policies), len(summary.devices), len(_PARTS)))
+    for p, policy in enumerate(summary.policies):
+        for device in range(len(summary.devices)):
+            if not policy.metered:
+                parts_j[p, device, :-1] = [policy.state_j(device, state) or 0.0 for state in State]
+                continue
+            node_j, marginal_j = (policy.energy_j(x, device).mean for x in ("node", "marginal"))
+            if node_j is not None and marginal_j is not None:
+                parts_j[p, device, State.IDLE], parts_j[p, device, -1] = node_j - marginal_j, max(marginal_j, 0.0)
+            elif node_j is not None and first == State.IDLE:
+                parts_j[p, device, -1] = node_j
+    return parts_j
+
+
+def _origin(summary: Summary) -> str:
+    """Where the joules come from."""
+    metered = [policy.metered for policy in summary.policies]
+    if not any(metered):
+        return "Power times time from the scenario's power states."
+    text = "Read by power meters; bars with ± and a whisker: " + METER_LEGEND + "."
+    return text if all(metered) else f"{text} Bars split by state: power times time from the scenario's power states."
 
 
 def _energy_positions(summary: Summary) -> np.ndarray:

@@ -9,9 +9,22 @@ from twin.partition import Partition
 from twin.report import facts
 from twin.report.figures import pictures
 from twin.report.headline import headline
+from twin.report.meters import METER_HEADER, meter_rows
 from twin.runs import provenance
 from twin.runs.folder import write_text
-from twin.wording import LEVEL, change, comparison, milliseconds, number, per_run, regrets, share, with_interval
+from twin.wording import (
+    LEVEL,
+    METER_LEGEND,
+    change,
+    comparison,
+    joules,
+    milliseconds,
+    number,
+    per_run,
+    regrets,
+    share,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +94,9 @@ def render(world: World, results: Sequence[RunResult], summary: Summary, drawn: 
         pictures=_drawn(world, results, summary) if drawn is None else drawn,
         device_header=facts.DEVICE_HEADER,
         devices=facts.device_rows(world),
+        meter_header=METER_HEADER,
+        meters=meter_rows(results),
+        meter_legend=METER_LEGEND if any(policy.metered for policy in summary.policies) else "",
         link_header=facts.LINK_HEADER,
         links=facts.link_rows(world),
         scenario=facts.scenario_rows(world, results, summary),
@@ -131,8 +147,8 @@ def _row(summary: Summary, policy: PolicySummary) -> list[str]:
         with_interval(policy.latency_s("p95"), as_ms=True),
         milliseconds(policy.latency_s("p99").mean),
         *(share(sum(requests[end] for end in ends), requests["arrived"]) for ends in _misses(summary).values()),
-        with_interval(policy.energy_j(boundary)),
-        *(number(policy.energy_j(boundary, device).mean) for device in range(len(summary.devices))),
+        joules(policy, boundary),
+        *(joules(policy, boundary, device) for device in range(len(summary.devices))),
         number(policy.throughput_rps.mean),
         per_run(policy, summary.replications),
         with_interval(policy.score),

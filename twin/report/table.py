@@ -11,8 +11,10 @@ from rich.text import Text
 
 from twin.wording import (
     LEVEL,
+    METER_LEGEND,
     change,
     comparison,
+    joules,
     layer_times,
     milliseconds,
     number,
@@ -57,6 +59,8 @@ def _legend(summary: Summary) -> str:
     text = "n: answered requests of all replications; energy per completed request"
     if summary.references:
         text += "\nclairvoyant is shown the traces, oracle-static is the best fixed partition in hindsight"
+    if any(policy.metered for policy in summary.policies):
+        text += f"\n±: {METER_LEGEND}"
     if summary.replications < 2:
         return text
     paired = "; differences paired by replication" if len(summary.policies) > 1 else ""
@@ -90,8 +94,9 @@ def _latency(summary: Summary) -> list[Column]:
 
 def _energy(summary: Summary) -> list[Column]:
     boundary = summary.objective.boundary
-    header = f"{boundary} energy, J/request\ntotal{_level(summary)}"
-    total: Column = (header, lambda policy: with_interval(policy.energy_j(boundary)))
+    level = "" if all(policy.metered for policy in summary.policies) else _level(summary)
+    header = f"{boundary} energy, J/request\ntotal{level}"
+    total: Column = (header, lambda policy: joules(policy, boundary))
     return [total, *(_device(summary, device) for device in range(len(summary.devices)))]
 
 
@@ -105,7 +110,7 @@ def _percentile(name: str) -> Column:
 
 def _device(summary: Summary, device: int) -> Column:
     boundary = summary.objective.boundary
-    return f"\n{summary.devices[device]}", lambda policy: number(policy.energy_j(boundary, device).mean)
+    return f"\n{summary.devices[device]}", lambda policy: joules(policy, boundary, device)
 
 
 def _rest(summary: Summary) -> list[Column]:
@@ -137,7 +142,7 @@ def _by_device(summary: Summary) -> Table:
     for policy in summary.policies:
         table.add_column(Text(f"\n{policy.label}"), justify="right", overflow="fold")
     for device, name in enumerate(summary.devices):
-        cells = [number(policy.energy_j(boundary, device).mean) for policy in summary.policies]
+        cells = [joules(policy, boundary, device) for policy in summary.policies]
         table.add_row(Text(name), *cells)
     return table
 

@@ -4,6 +4,7 @@ run.json               what was played, with what, where and when; `status` says
 requests.parquet       one row per request
 spans.parquet          one row per stretch of time of a request
 power.parquet          mean power by device and second
+meters.parquet         what power meters showed; only where there were meters
 observations.parquet   the raw samples that the policy was shown
 decisions.jsonl        one line per tick of the controller
 timeline.json          the first requests, for a trace viewer such as https://ui.perfetto.dev
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from twin.errors import RunFolderError
-from twin.records import Power, RawSamples, Requests, RunResult, Spans
+from twin.records import MeterReadings, Power, RawSamples, Requests, RunResult, Spans
 from twin.runs import provenance
 from twin.runs.parquet import empty, read_table, write_table
 from twin.runs.timeline import timeline
@@ -35,32 +36,39 @@ T = TypeVar("T", bound="Table")
 
 SCHEMA = 1
 _TABLES = ("requests.parquet", "spans.parquet", "power.parquet", "observations.parquet")
+_METERS = "meters.parquet"
 _DECISIONS = "decisions.jsonl"
 _TIMELINE = "timeline.json"
 
 
-def write_run(folder: Path, result: RunResult, world: World) -> None:
+def write_run(folder: Path, result: RunResult, world: World, *, complete: bool = True) -> None:
     """Write a run folder; it is marked incomplete until its last file is in place.
 
     Args:
         folder: The folder; made if need be, and what an earlier run left there is replaced.
         result: The run.
         world: The scenario that was played.
+        complete: False for what an interrupted run left behind: the folder stays marked incomplete.
 
     Raises:
         RunFolderError: The folder cannot be written.
     """
     info = _info(result, world)
-    tables = dict(zip(_TABLES, (result.requests, result.spans, result.power, result.raw), strict=True))
+    tables: dict[str, Table] = dict(
+        zip(_TABLES, (result.requests, result.spans, result.power, result.raw), strict=True)
+    )
+    if len(result.meters):
+        tables[_METERS] = result.meters
     _write_json(folder / "run.json", info)
-    for name in (*_TABLES, _DECISIONS, _TIMELINE):
+    for name in (*_TABLES, _METERS, _DECISIONS, _TIMELINE):
         (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         replace_file(folder / name, partial(write_table, table=table, source=result.source))
     lines = [json.dumps(plain(entry), separators=(",", ":"), allow_nan=False) + "\n" for entry in result.decisions]
     write_text(folder / _DECISIONS, "".join(lines))
     write_text(folder / _TIMELINE, json.dumps(plain(timeline(world, result)), allow_nan=False))
-    _write_json(folder / "run.json", {**info, "status": "complete", "finished": provenance.now()})
+    if complete:
+        _write_json(folder / "run.json", {**info, "status": "complete", "finished": provenance.now()})
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -101,6 +109,7 @@ def read_run(folder: Path, *, allow_incomplete: bool = False) -> RunResult:
             "or read what there is with `allow_incomplete`"
         )
     requests, spans, power, observations = (folder / name for name in _TABLES)
+    unmetered = allow_incomplete or not info["rows"].get("meters")
     return RunResult(
         label=info["label"],
         source=info["source"],
@@ -110,6 +119,7 @@ def read_run(folder: Path, *, allow_incomplete: bool = False) -> RunResult:
         raw=_table(observations, RawSamples, allow_missing=allow_incomplete),
         decisions=_decisions(folder / _DECISIONS, allow_missing=allow_incomplete),
         facts=info["facts"],
+        meters=_table(folder / _METERS, MeterReadings, allow_missing=unmetered),
     )
 
 
@@ -149,7 +159,7 @@ def _info(result: RunResult, world: World) -> dict[str, Any]:
         "replications": sorted({int(number) for number in np.unique(result.requests.replication)}),
         "devices": list(world.problem.continuum.names),
         "links": [world.problem.continuum.link_name(link) for link in range(len(world.links))],
-        "rows": {"requests": len(result.requests), "spans": len(result.spans), "decisions": len(result.decisions)},
+        "rows": _rows(result),
         "started": result.facts.get("started", provenance.now()),
         "finished": None,
         "facts": dict(result.facts),
@@ -158,6 +168,11 @@ def _info(result: RunResult, world: World) -> dict[str, Any]:
         "host": provenance.host(),
         "scenario": world.resolved,
     }
+
+
+def _rows(result: RunResult) -> dict[str, int]:
+    rows = {"requests": len(result.requests), "spans": len(result.spans), "decisions": len(result.decisions)}
+    return {**rows, "meters": len(result.meters)} if len(result.meters) else rows
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from twin.errors import RunFolderError
-from twin.records import Kind, Outcome, Power, RawSamples, Reason, Requests, SampleKind, Spans
+from twin.records import Kind, MeterReadings, Outcome, Power, RawSamples, Reason, Requests, SampleKind, Spans
 
 if TYPE_CHECKING:
     from enum import IntEnum
@@ -69,6 +69,16 @@ COLUMNS: dict[type[Table], dict[str, Column]] = {
         "t_s": Column("float64", "s"),
         "interval_s": Column("float64", "s"),
         "power_w": Column("float64", "W"),
+    },
+    MeterReadings: {
+        "replication": _REPLICATION,
+        "device": Column("int32"),
+        "t_s": Column("float64", "s"),
+        "poll_s": Column("float64", "s"),
+        "voltage_v": Column("float64", "V"),
+        "current_a": Column("float64", "A"),
+        "power_w": Column("float64", "W"),
+        "counter_j": Column("float64", "J"),
     },
     RawSamples: {
         "replication": _REPLICATION,
