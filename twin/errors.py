@@ -41,9 +41,21 @@ class MeasurementError(TwinError):
     """Something could not be measured on this machine."""
 
 
+class TransportError(TwinError):
+    """Machines cannot talk to each other: nothing answers, keys do not match, a message is malformed."""
+
+
+class EmulationError(TwinError):
+    """One machine cannot stand in for several: a process of it died early, or the system allows too little."""
+
+
 class EngineError(TwinError):
     """A scenario holds what the chosen engine does not play."""
 
 
 class SweepError(TwinError):
     """A sweep cannot be played: nothing varies, no point of it is valid, no worker answers."""
+
+
+class MachineError(TwinError):
+    """The machines of a testbed do not fit together: weights that differ, inputs that cannot be read."""

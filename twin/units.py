@@ -8,6 +8,8 @@ BITS_PER_BYTE = 8
 _MEGA = 1e6
 _KILO = 1e3
 _MILLI = 1e-3
+_MICRO = 1e-6
+_S_PER_H = 3600.0
 
 
 def bits_from_bytes(size_bytes: float) -> float:
@@ -48,3 +50,28 @@ def ms_from_s(time_s: float) -> float:
 def us_from_s(time_s: float) -> float:
     """Convert seconds to microseconds."""
     return time_s * _MEGA
+
+
+def from_milli(value: float) -> float:
+    """Convert what an instrument shows in thousandths: mW, mV, mA, mJ, mAh, mWh."""
+    return value * _MILLI
+
+
+def from_micro(value: float) -> float:
+    """Convert what an instrument shows in millionths: uW, uV, uA, uJ, uAh, uWh."""
+    return value * _MICRO
+
+
+def j_from_wh(energy_wh: float) -> float:
+    """Convert watt-hours to joules."""
+    return energy_wh * _S_PER_H
+
+
+def wh_from_j(energy_j: float) -> float:
+    """Convert joules to watt-hours."""
+    return energy_j / _S_PER_H
+
+
+def ah_from_c(charge_c: float) -> float:
+    """Convert coulombs (ampere-seconds) to ampere-hours."""
+    return charge_c / _S_PER_H
