@@ -10,13 +10,15 @@ import difflib
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from twin.errors import GraphError, MeasurementError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import ModuleType
 
-    from torch import nn
+    from torch import Tensor, nn
 
 INPUT_SHAPE = (1, 3, 224, 224)
 """Shape of one input image, batch first."""
@@ -34,19 +36,21 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
 """The allow-list: each model of torchvision by name, with the arguments of its constructor."""
 
 _EMBEDDING_STD = 0.02
-"""Standard deviation of the values put in place of an embedding that is initialised to zeros."""
+"""Standard deviation of class tokens and position embeddings."""
 
 
 def build_model(name: str, seed: int = 0) -> nn.Module:
     """Build a torchvision model with random weights, ready for inference (eval mode, CPU, float32).
 
-    The weights are scaled so that the answer depends on the input in every digit: some models, as torchvision
-    initialises them, answer zero or their last bias to everything, which would hide a wrong split. The state of
-    the global random generator is left as it was.
+    The same seed gives the same weights, bit by bit, on every kind of processor, so that machines of different kinds
+    can hold the same model without sending it. (torch's own generator does not: its normal values differ in the last
+    digits between processors with and without AVX2.) The weights are scaled so that the answer depends on the input
+    in every digit: some models, as torchvision initialises them, answer zero or their last bias to everything, which
+    would hide a wrong split. The state of the global random generators is left as it was.
 
     Args:
         name: One of `MODELS`.
-        seed: Seed of the weights; the same seed gives the same weights.
+        seed: Seed of the weights.
 
     Raises:
         GraphError: The name is not in `MODELS`.
@@ -59,23 +63,41 @@ def build_model(name: str, seed: int = 0) -> nn.Module:
     except ImportError as error:
         raise MeasurementError(_missing("torchvision")) from error
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         model: nn.Module = getattr(models, name)(weights=None, **MODELS[name])
-        _scale_weights(model, torch)
+    _fill(model, seed, torch)
     model.eval()
     return model
 
 
-def _scale_weights(model: nn.Module, torch: ModuleType) -> None:
-    """Give weights the variance 2 / fan-in (He et al. 2015), which keeps activations of one size through ReLU."""
+def _fill(model: nn.Module, seed: int, torch: ModuleType) -> None:
+    """Replace every weight that is initialised at random; those of normalising layers are constants and stay.
+
+    Variances: 2 / fan-in (He et al. 2015), which keeps activations of one size through ReLU; projections of attention
+    2 / (fan-in + fan-out) (Glorot and Bengio 2010).
+    """
+    draw = np.random.default_rng(seed)
+
+    def put(tensor: Tensor, std: float) -> None:
+        tensor.copy_(torch.from_numpy(_uniform(draw, tuple(tensor.shape), std)))
+
     with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1 and not parameter.any():
-                parameter.normal_(std=_EMBEDDING_STD)
         for module in model.modules():
-            if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
-                fan_in = module.weight[0].numel()
-                module.weight.mul_(math.sqrt(2 / fan_in) / module.weight.std())
+            for parameter_name, parameter in module.named_parameters(recurse=False):
+                if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+                    fan_in = module.weight[0].numel()
+                    put(parameter, math.sqrt(2 / fan_in) if parameter_name == "weight" else 1 / math.sqrt(3 * fan_in))
+                elif parameter_name == "in_proj_weight":
+                    put(parameter, math.sqrt(2 / sum(parameter.shape)))
+                elif parameter.dim() > 1:
+                    put(parameter, _EMBEDDING_STD)
+
+
+def _uniform(draw: np.random.Generator, shape: tuple[int, ...], std: float) -> np.ndarray:
+    """Uniform float32 values of mean 0: integers, one exact difference and one rounded product, the same anywhere."""
+    values = draw.random(shape, dtype=np.float32)
+    values -= np.float32(0.5)
+    values *= np.float32(std * math.sqrt(12))
+    return values
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -105,6 +127,20 @@ def import_torch() -> ModuleType:
     except ImportError as error:
         raise MeasurementError(_missing("torch")) from error
     return torch
+
+
+def use_float32() -> None:
+    """Let GPUs compute with all digits of float32 from now on.
+
+    PyTorch lets convolutions round the factors of their products to 10 bits (TF32), which is off by more than some
+    answers to different inputs are apart, so that a wrong split could not be told from it.
+
+    Raises:
+        MeasurementError: torch is not installed.
+    """
+    torch = import_torch()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _missing(package: str) -> str:

@@ -99,8 +99,12 @@ class Document:
         return " ".join(words)
 
 
-def read_yaml(path: Path) -> Document:
+def read_yaml(path: Path, guide: str = "docs/scenario.md shows what a scenario holds") -> Document:
     """Read a YAML file.
+
+    Args:
+        path: The file.
+        guide: Where it is written what should stand in the file, for the message about an empty one.
 
     Raises:
         ScenarioError: The file cannot be read, is not YAML, is empty or gives a key twice.
@@ -113,7 +117,7 @@ def read_yaml(path: Path) -> Document:
         raise ScenarioError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     root = _compose(text, where := _in_file(path))
     if root is None:
-        raise ScenarioError(f"{path}: is empty; docs/scenario.md shows what a scenario holds")
+        raise ScenarioError(f"{path}: is empty; {guide}")
     return Document(path, text, _Builder(where).build(root), root)
 
 
