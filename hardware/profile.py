@@ -1,7 +1,8 @@
-"""Measure how long each layer of a model takes on this machine.
+"""Measure how long each layer of a model takes, on this machine or on those of a testbed.
 
 `python -m hardware.profile --model all --name DEVICE --threads N --out data` writes one profile per model to
-`<out>/profiles/DEVICE`. What is timed, and in which order, is said in `hardware.timing`.
+`<out>/profiles/DEVICE`; with `--testbed FILE` every machine of the file is measured by its agent, and DEVICE is its
+name. What is timed, and in which order, is said in `hardware.timing`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from hardware import host
 from hardware.files import write_json
-from hardware.models import INPUT_SHAPE, build_model, check_names, import_torch
+from hardware.models import INPUT_SHAPE, build_model, check_names, import_torch, use_float32
 from hardware.steadiness import complaints, figures
 from twin.cli import guarded
 from twin.errors import MeasurementError
@@ -115,6 +116,7 @@ def profile_model(
     from hardware.timing import Rounds, measure  # noqa: PLC0415 - imports torch
     from hardware.tracing.trace import trace  # noqa: PLC0415 - imports torch
 
+    use_float32()
     timer = timer or default_timer(settings.device)
     shape = tuple(input_shape or (settings.batch, *INPUT_SHAPE[1:]))
     before = host.load_average() if load_before is None else load_before
@@ -203,26 +205,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure models and write their profiles."""
     options = _parser().parse_args(arguments)
     names = check_names(options.model)
+    if options.testbed is None and (options.name is None or options.threads is None):
+        raise MeasurementError("--name and --threads are needed to measure this machine; or give --testbed FILE")
     settings = Settings(
-        options.name,
-        options.threads,
+        options.name or "testbed",
+        1 if options.threads is None else options.threads,
         options.repeats,
         options.warm_up,
-        cast("Literal['cpu', 'cuda']", options.device),
+        cast("Literal['cpu', 'cuda']", options.device or "cpu"),
         options.batch,
         options.seed,
     )
+    if options.testbed is not None:
+        return _profile_testbed(options)
     # The whole list is refused before the first model has run for minutes.
     default_timer(settings.device)
     # Read once: before the second model it would be the load that measuring the first one made.
     load_before = host.load_average()
     for name in names:
-        profile = _with_progress(name, settings, load_before)
-        path = options.out / "profiles" / settings.name / f"{name}.json"
-        write_json(path, profile.to_json())
-        sys.stdout.write(f"{path}: {_summary(profile)}\n")
-        for complaint in profile.provenance["unsteady"]:
-            sys.stderr.write(f"warning: {name}: {complaint}\n")
+        _write(_with_progress(name, settings, load_before), options.out)
+    return 0
+
+
+def _write(profile: Profile, out: Path) -> None:
+    path = out / "profiles" / profile.device / f"{profile.model}.json"
+    write_json(path, profile.to_json())
+    sys.stdout.write(f"{path}: {_summary(profile)}\n")
+    for complaint in profile.provenance["unsteady"]:
+        sys.stderr.write(f"warning: {profile.model}: {complaint}\n")
+
+
+def _profile_testbed(options: argparse.Namespace) -> int:
+    """Profile the machines of a testbed file."""
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    from hardware.coordinator.profiling import Wish, profile_machines  # noqa: PLC0415 - as above
+    from hardware.inventory import read_inventory  # noqa: PLC0415 - as above
+
+    wish = Wish(
+        tuple(options.model),
+        options.threads,
+        options.device,
+        options.repeats,
+        options.warm_up,
+        options.batch,
+        options.seed,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("asking the machines", total=None)
+
+        def tell(machine: str, model: str, done: int, rounds: int) -> None:
+            bar.update(task, description=f"{machine}: {model}", completed=done, total=rounds)
+
+        for profile in profile_machines(read_inventory(options.testbed), wish, options.name, tell):
+            _write(profile, options.out)
     return 0
 
 
@@ -244,19 +282,31 @@ def _summary(profile: Profile) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m hardware.profile", description="Measure the layers of models on this machine."
+        prog="python -m hardware.profile",
+        description="Measure the layers of models, on this machine or on those of a testbed.",
     )
     parser.add_argument(
         "--model", action="extend", nargs="+", required=True, help="one or more models, or `all`; may be repeated"
     )
-    parser.add_argument("--name", required=True, help="name of this device, such as raspberry-pi-5")
-    parser.add_argument("--threads", type=int, required=True, help="threads that compute")
+    parser.add_argument(
+        "--testbed", type=Path, metavar="FILE", help="measure the machines of this file, each under its name"
+    )
+    parser.add_argument(
+        "--name", help="name of this device, such as raspberry-pi-5; with --testbed, the one machine to measure"
+    )
+    parser.add_argument(
+        "--threads", type=int, help="threads that compute (with --testbed, default: as its file and agent.yaml say)"
+    )
     parser.add_argument("--out", type=Path, default=Path("data"), help="data folder (default: data)")
     parser.add_argument(
         "--repeats", type=int, default=50, help=f"rounds that count, at least {MIN_REPEATS} (default: 50)"
     )
     parser.add_argument("--warm-up", type=int, default=10, help="rounds before them that do not (default: 10)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="where to compute (default: cpu; with --testbed, as its file and agent.yaml say)",
+    )
     parser.add_argument("--batch", type=int, default=1, help="images per inference (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and input (default: 0)")
     return parser

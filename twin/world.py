@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from twin.problem import Problem
     from twin.profiles import Profile
+    from twin.steps import Steps
     from twin.traces import LinkTrace, LoadTrace
     from twin.workload import Workload
 
@@ -124,3 +125,39 @@ def conditions_at(links: Sequence[LinkTrace], loads: Sequence[LoadTrace], t_s: f
     rtt_s = np.array([trace.rtt.at(t_s) for trace in links], dtype=float)
     slowdown = np.array([load.slowdown.at(t_s) for load in loads], dtype=float)
     return Conditions(rate_bps, rtt_s, slowdown)
+
+
+def faulted_rates(world: World) -> list[Steps]:
+    """The rate at which each place delivers work, with the scenario's faults in it."""
+    rates = [_device_rate(world, device) for device in range(len(world.loads))]
+    for link in range(len(world.links)):
+        trace = world.links[link]
+        rates += [_link_rate(world, link, trace.up), _link_rate(world, link, trace.down)]
+    return rates
+
+
+def link_outages_s(world: World, position: int) -> list[tuple[float, float]]:
+    """When a link carries nothing because it, or the device at one of its ends, is down: (start, end) of each fault."""
+    link = world.problem.continuum.links[position]
+    return [
+        (fault.start_s, fault.end_s)
+        for fault in world.faults
+        if (fault.kind == "link_down" and fault.target == position)
+        or (fault.kind == "device_down" and fault.target in (link.a, link.b))
+    ]
+
+
+def _device_rate(world: World, device: int) -> Steps:
+    rate = world.loads[device].work
+    for fault in world.faults:
+        if fault.kind == "device_down" and fault.target == device:
+            rate = rate.masked(fault.start_s, fault.end_s)
+        elif fault.kind == "device_slow" and fault.target == device:
+            rate = rate.scaled(1 / fault.slowdown, fault.start_s, fault.end_s)
+    return rate
+
+
+def _link_rate(world: World, position: int, rate: Steps) -> Steps:
+    for start_s, end_s in link_outages_s(world, position):
+        rate = rate.masked(start_s, end_s)
+    return rate

@@ -1,4 +1,4 @@
-"""What breaks in a run: its effect on the rates, and who notices when."""
+"""What breaks in a run: who notices when, and what was caught there."""
 
 from __future__ import annotations
 
@@ -7,40 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from twin.engine.events import Play
     from twin.engine.plan import Visit
-    from twin.steps import Steps
-    from twin.world import Fault, World
+    from twin.world import Fault
 
 FAULT_RANK = 0
 _LEAST_RETRY_S = 1e-3
-
-
-def faulted_rates(world: World) -> list[Steps]:
-    """The rate at which each place delivers work, with the scenario's faults in it."""
-    rates = [_device_rate(world, device) for device in range(len(world.loads))]
-    for link in range(len(world.links)):
-        trace = world.links[link]
-        rates += [_link_rate(world, link, trace.up), _link_rate(world, link, trace.down)]
-    return rates
-
-
-def _device_rate(world: World, device: int) -> Steps:
-    rate = world.loads[device].work
-    for fault in world.faults:
-        if fault.kind == "device_down" and fault.target == device:
-            rate = rate.masked(fault.start_s, fault.end_s)
-        elif fault.kind == "device_slow" and fault.target == device:
-            rate = rate.scaled(1 / fault.slowdown, fault.start_s, fault.end_s)
-    return rate
-
-
-def _link_rate(world: World, position: int, rate: Steps) -> Steps:
-    """A link carries nothing while it, or the device at one of its ends, is down."""
-    link = world.problem.continuum.links[position]
-    for fault in world.faults:
-        own = fault.kind == "link_down" and fault.target == position
-        if own or (fault.kind == "device_down" and fault.target in (link.a, link.b)):
-            rate = rate.masked(fault.start_s, fault.end_s)
-    return rate
 
 
 class Faults:

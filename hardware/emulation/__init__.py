@@ -1,0 +1,1 @@
+"""One machine in the place of several: links through a shaping proxy or the kernel, devices slowed down."""

@@ -1,0 +1,312 @@
+"""What a coordinator may ask of a machine, and the answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from hardware.edge.conductor import Conductor, Options
+from hardware.host import host_facts, load_average
+from hardware.node.activity import Activity
+from hardware.node.arrays import pack_arrays
+from hardware.node.chores import Probing, Profiling
+from hardware.node.links import Links
+from hardware.node.metering import EMULATED, Meters
+from hardware.node.play import EPOCHS, Machine, Play
+from hardware.node.setup import Orders, Ready, get_ready
+from hardware.transport.parcel import Kind, Parcel, TensorSpec
+from twin.errors import MachineError, TwinError
+from twin.policies import POLICIES
+from twin.records import PROBE
+from twin.runs import provenance
+from twin.runs.folder import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hardware.node.node import Node
+    from hardware.transport.lane import Receipt
+
+Answer = dict[str, Any]
+_MEASURING = -EPOCHS
+"""Epoch of parcels that measure a link outside of any run."""
+
+
+class Commands:
+    """Takes commands in the loop's thread and answers each of them, if need be later.
+
+    Args:
+        node: The machine.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ready: Ready | None = None
+        self._orders: Orders | None = None
+        self._session = ""
+        self._measuring: tuple[Callable[..., None], list[list[float]], list[int], tuple[int, int]] | None = None
+        probing, self._profiling = Probing(node), Profiling(node)
+        self._commands: dict[str, Callable[[Callable[..., None], dict[str, Any], list[bytes]], None]] = {
+            "hello": self._hello,
+            "setup": self._setup,
+            "measure": self._measure,
+            "begin": self._begin,
+            "start": self._start,
+            "status": self._status,
+            "halt": self._halt,
+            "collect": self._collect,
+            "quit": self._quit,
+            "probe": probing.start,
+            "probed": probing.tell,
+            "unprobe": probing.end,
+            "profile": self._profiling.start,
+            "profiled": self._profiling.tell,
+        }
+
+    def take(self, peer: str, message: dict[str, Any], blobs: list[bytes]) -> None:
+        """Carry out a command."""
+
+        def reply(answer: Mapping[str, Any], blobs: tuple[bytes, ...] = ()) -> None:
+            self._node.hub.answer(peer, message, answer, blobs)
+
+        command = self._commands.get(str(message.get("do")))
+        if command is None:
+            reply({"error": f"no command is called {message.get('do')!r}; use one version on every machine"})
+            return
+        try:
+            command(reply, message, blobs)
+        except TwinError as error:
+            reply({"error": str(error)})
+        except (KeyError, TypeError, ValueError) as error:
+            reply(
+                {"error": f"the command `{message['do']}` is malformed ({error!r}); use one version on every machine"}
+            )
+
+    def receipt(self, link: int, direction: int, receipt: Receipt) -> bool:
+        """Take the receipt of a parcel that measures a link; False if it is of another kind."""
+        if receipt.epoch != _MEASURING:
+            return False
+        if self._measuring is not None and self._measuring[3] == (link, direction):
+            self._measuring[1].append([receipt.acked_s, receipt.size_bytes, receipt.transfer_s])
+            self._measure_next()
+        return True
+
+    def _hello(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
+        node = self._node
+        reply(
+            {
+                "name": node.config.name,
+                "incarnation": node.loop.incarnation,
+                "session": self._session,
+                "models": list(node.config.models),
+                "versions": provenance.versions(),
+                "host": host_facts(),
+                "load_average": load_average(),
+            }
+        )
+
+    def _setup(self, reply: Callable[..., None], message: dict[str, Any], blobs: list[bytes]) -> None:
+        node, orders = self._node, Orders.from_json(message["orders"])
+        node.tear_down()
+        self._session = ""
+        folder = node.fresh_folder()
+
+        def ready(made: Ready | None, error: BaseException | None) -> None:
+            if made is None:
+                reply({"error": _words(error)})
+                return
+            self._ready = made
+            self._orders = orders
+            self._wire(orders, made, str(message["session"]), blobs[1:])
+            reply(made.facts)
+
+        node.beside(lambda: get_ready(orders, blobs[0], folder, node.config), ready)
+
+    def _wire(self, orders: Orders, ready: Ready, session: str, inputs: list[bytes]) -> None:
+        node, world = self._node, ready.world
+        continuum = world.problem.continuum
+        node.links = Links(
+            node.loop,
+            node.hub,
+            continuum,
+            orders.me,
+            orders.dials,
+            node.credentials,
+            silent_s=world.detect_s,
+            owner=node,
+        )
+        station = node.make_station(continuum.devices[orders.me].slots)
+        node.machine = Machine(
+            world=world,
+            me=orders.me,
+            loop=node.loop,
+            links=node.links,
+            station=station,
+            workshop=ready.workshop,
+            builder=node.builder,
+            inputs=tuple((bytearray(buffer),) for buffer in inputs),
+            trouble=node.trouble,
+        )
+        self._session = session
+
+    def _measure(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Send parcels of given sizes over a link, one after the other, and answer with their times."""
+        self._machine()
+        sizes = [int(size) for size in message["sizes_bytes"]]
+        self._measuring = (reply, [], sizes, (int(message["link"]), int(message["direction"])))
+        self._measure_next()
+
+    def _measure_next(self) -> None:
+        assert self._measuring is not None  # noqa: S101 - the callers have looked
+        reply, rows, sizes, (link, direction) = self._measuring
+        if not sizes:
+            self._measuring = None
+            reply({"rows": rows})
+            return
+        size = sizes.pop(0)
+        machine = self._machine()
+        ends = machine.world.problem.continuum.links[link]
+        specs = (TensorSpec("uint8", (size,)),)
+        target = (ends.b, ends.a)[direction]
+        machine.links.send(Parcel(Kind.PROBE, PROBE, 0, _MEASURING, target, specs, (bytes(size),)))
+
+    def _begin(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Take part in a run; on the edge, make the first decision."""
+        node, machine, ready = self._node, self._machine(), self._ready
+        assert ready is not None  # noqa: S101 - there is a machine
+        if node.play is not None:
+            node.play.close()
+        node.troubles, node.broken = [], False
+        replication = int(message["replication"])
+        machine.station.speed = ready.speed(machine.me, replication)
+        machine.station.zero_s = None
+        self._read_meters(machine)
+        keeper = None
+        if machine.me == 0 and message["check"]:
+            from hardware.verify import Keeper  # noqa: PLC0415 - imports torch
+
+            keeper = Keeper[tuple[bytes, ...]](machine.world.seed, replication)
+        node.play = play = Play(machine, int(message["play"]), keeper)
+        reply({})
+        if machine.me == 0:
+            self._conduct(play, message, replication)
+        else:
+            play.beat()
+
+    def _read_meters(self, machine: Machine) -> None:
+        """Begin to read power meters; a run goes on without those that cannot be opened."""
+        node, orders = self._node, self._orders
+        assert orders is not None  # noqa: S101 - there is a machine
+        if node.meters is not None:
+            node.meters.stop(0)
+        power = machine.world.problem.continuum.devices[machine.me].power
+        is_emulated = any(order.url == EMULATED for order in orders.meters)
+        node.activity = machine.station.activity = Activity(power) if is_emulated and power is not None else None
+        node.meters = Meters(orders.meters, node.fresh_folder(), node.activity)
+        for text in node.meters.troubles:
+            node.trouble(text, fatal=False)
+
+    def _conduct(self, play: Play, message: dict[str, Any], replication: int) -> None:
+        options = Options(message["switch"], float(message["downtime_s"]), tuple(message["shift_s"]))
+        policy = POLICIES[message["kind"]](**message["options"])
+        machine = play.machine
+        play.conductor = Conductor(
+            machine.world,
+            policy,
+            replication,
+            loop=machine.loop,
+            site=play,
+            options=options,
+            on_over=lambda: None,
+        )
+        play.conductor.prepare()
+
+    def _start(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Let run time begin at an instant of this machine's clock."""
+        play, zero_s = self._play(), float(message["zero_s"])
+        play.machine.station.zero_s = zero_s
+        if play.conductor is not None:
+            play.conductor.start(zero_s)
+        reply({})
+
+    def _status(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
+        node, play = self._node, self._node.play
+        answer: Answer = {
+            "session": self._session,
+            "incarnation": node.loop.incarnation,
+            "play": None if play is None else play.number,
+            "links": {} if node.links is None else node.links.troubles,
+            "troubles": node.troubles,
+            "broken": node.broken,
+            "now_s": time.monotonic(),
+            "profiling": self._profiling.progress,
+        }
+        if play is not None and play.conductor is not None:
+            lead = play.conductor
+            answer |= {
+                "poised": lead.switch.plan is not None,
+                "over": lead.over,
+                "t_s": lead.clock.now_s,
+                "arrived": len(lead.requests),
+                "under_way": lead.under_way,
+                "epoch": lead.controller.epoch,
+                "lost": sorted(map(list, lead.presence.lost)),
+            }
+        reply(answer)
+
+    def _halt(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
+        play = self._play()
+        if play.conductor is not None:
+            play.conductor.halt()
+        reply({})
+
+    def _collect(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Hand over what was recorded, and end this machine's part in the run."""
+        play = self._play()
+        lead, replication = play.conductor, int(_message["replication"])
+        meters, metered = self._node.meters.stop(replication) if self._node.meters is not None else ([], [])
+        answer: Answer = {"troubles": self._node.troubles, "edge": lead is not None, "meters": meters}
+        parts = [pack_arrays(play.recorder.columns()), *metered]
+        if lead is not None:
+            workload = play.machine.world.workload
+            parts.append(pack_arrays(lead.requests.table(replication, workload).columns()))
+            parts.append(pack_arrays(lead.controller.raw.columns()))
+            parts.append(json.dumps(plain(lead.controller.log)).encode())
+            kept = {} if play.keeper is None else play.keeper.answers
+            answer |= {
+                "duplicates": lead.duplicates,
+                "switches": lead.switch.log,
+                "zero_s": lead.clock.zero_s,
+                "end_s": lead.clock.now_s,
+                "answers": [[request, len(buffers)] for request, buffers in kept.items()],
+            }
+            parts += [buffer for buffers in kept.values() for buffer in buffers]
+        play.close()
+        reply(answer, tuple(parts))
+
+    def _quit(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Forget the scenario; the agent goes on."""
+        self._node.tear_down()
+        self._ready, self._session = None, ""
+        reply({})
+
+    def _machine(self) -> Machine:
+        if self._node.machine is None:
+            raise MachineError(
+                f"{self._node.config.name} is not set up; it was started anew, or serves another coordinator"
+            )
+        return self._node.machine
+
+    def _play(self) -> Play:
+        if self._node.play is None:
+            raise MachineError(f"{self._node.config.name} takes part in no run; it was started anew")
+        return self._node.play
+
+
+def _words(error: BaseException | None) -> str:
+    """An error in words; one that is not for users goes to the log as it is."""
+    if not isinstance(error, TwinError):
+        sys.stderr.write(f"{error!r}\n")
+    return str(error) if isinstance(error, TwinError) else f"{type(error).__name__}: {error}"
