@@ -128,9 +128,9 @@ def _play(
     from hardware.coordinator.rig import reach, start_here  # noqa: PLC0415 - keeps --help quick
 
     specs = _select(world, options.policy)
-    pool = _inputs(world, options.images)
+    pool = _inputs(world, options.images, testbed)
     if testbed is not None:
-        return _play_on(reach(world, testbed), world, specs, pool, console, options)
+        return _play_on(reach(world, testbed), world, specs, pool, console, options, testbed)
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     console.print(f"starting {world.problem.n_devices} agents on this machine")
@@ -147,11 +147,15 @@ def _play_on(
     pool: Pool,
     console: Console,
     options: argparse.Namespace,
+    testbed: Inventory | None = None,
 ) -> tuple[list[RunResult], bool]:
     from hardware.coordinator.answers import Answers  # noqa: PLC0415 - keeps --help quick
+    from hardware.coordinator.labels import show_labels, weights_beside, weights_of  # noqa: PLC0415 - as above
     from hardware.node.bundle import pack  # noqa: PLC0415 - as above
     from hardware.testbed import Plan, TestbedBackend  # noqa: PLC0415 - as above
 
+    wanted = weights_of(world, testbed)
+    weights = None if options.no_check else weights_beside(options.testbed, wanted)
     plan = Plan(
         world,
         pack(world, options.scenario),
@@ -170,10 +174,14 @@ def _play_on(
             backend.set_up()
             backend.measure_links()
             _tell(world, backend, console)
-            answers = Answers(world, pool, backend.machines) if plan.check else None
-            return _play_all(world, specs, backend, answers, console)
+            answers = Answers(world, pool, backend.machines, weights) if plan.check else None
+            played = _play_all(world, specs, backend, answers, console)
         finally:
             backend.close()
+    if options.images is not None:
+        right = None if answers is None else answers.right
+        show_labels(right, pool, world.problem.graph.model, wanted, console)
+    return played
 
 
 def _play_all(
@@ -209,6 +217,8 @@ def _tell(world: World, backend: TestbedBackend, console: Console) -> None:
             console.print(
                 f"{machine['name']}: {machine['emulate']}" + (f" ({machine['why']})" if "why" in machine else "")
             )
+    for note in backend.notes:
+        console.print(f"[yellow]note:[/] {note}")
     names = world.problem.continuum.names
     for entry in backend.links:
         link = world.problem.continuum.links[entry.link]
@@ -222,13 +232,14 @@ def _tell(world: World, backend: TestbedBackend, console: Console) -> None:
         )
 
 
-def _inputs(world: World, images: Path | None) -> Pool:
+def _inputs(world: World, images: Path | None, testbed: Inventory | None) -> Pool:
+    from hardware.coordinator.labels import trained_as, weights_of  # noqa: PLC0415 - imports torch
     from hardware.inputs import picture_pool, random_pool  # noqa: PLC0415 - imports torch
 
     graph = world.problem.graph
     if images is None:
         return random_pool(graph.input_shape, world.seed, 8)
-    return picture_pool(images, graph.model, graph.input_shape)
+    return picture_pool(images, graph.model, graph.input_shape, trained_as(graph.model, weights_of(world, testbed)))
 
 
 def _select(world: World, labels: Sequence[str] | None) -> tuple[PolicySpec, ...]:

@@ -103,7 +103,7 @@ class TestbedBackend:
         self.machines: list[dict[str, Any]] = []
         self.links: list[LinkCheck] = []
         self.collected: Collected | None = None
-        self.notes: list[str] = []
+        self.notes: list[str] = [] if local is None else list(local.notes)
 
     def set_up(self) -> None:
         """Let every machine load the scenario and its model, and wait until all links are up.

@@ -9,7 +9,8 @@ from twin.partition import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    import torch
 
     from hardware.coordinator.collect import Collected
     from hardware.inputs import Pool
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 class Answers:
     """Holds the whole model, and answers of runs against it.
+
+    Attributes:
+        right: Answers that were found right, by position of their input.
 
     Args:
         world: The scenario.
@@ -36,6 +40,7 @@ class Answers:
         self._sleeping = {k for k, machine in enumerate(machines) if machine["emulate"] == "sleep"}
         self._computing = [machine for machine in machines if machine["emulate"] != "sleep"]
         self._checker: Checker | None = None
+        self.right: dict[int, torch.Tensor] = {}
 
     def check(self, collected: Collected) -> RunResult:
         """Check the answers that were kept; a wrong one fails its request.
@@ -81,6 +86,8 @@ class Answers:
         for request, epoch, tensors in answers:
             answer = torch.frombuffer(bytearray(tensors[0]), dtype=getattr(torch, graph.dtype)).reshape(shape)
             verdicts.append(checker.check(replication, request, epoch, answer))
+            if verdicts[-1].ok:
+                self.right[self._pool.position(request)] = answer
         return replace(result, requests=failed(result.requests, verdicts)), [verdict.to_json() for verdict in verdicts]
 
     def _make_checker(self) -> Checker:
@@ -95,12 +102,3 @@ class Answers:
         kernels = [Kernels(**machine["kernels"]) for machine in self._computing]
         self._checker = Checker(model, self._pool, tolerance([Kernels.here(threads), *kernels]), threads)
         return self._checker
-
-
-def weights_beside(testbed: Path | None, file: str | None, sha256: str | None) -> WeightsFile | None:
-    """The file of weights as the coordinator finds it: in `weights` beside the testbed file."""
-    if testbed is None or file is None or sha256 is None:
-        return None
-    from hardware.node.weights import WeightsFile  # noqa: PLC0415 - imports torch
-
-    return WeightsFile(testbed.parent / "weights" / file, sha256)

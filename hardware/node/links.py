@@ -88,6 +88,7 @@ class Links:
         self._hub, self._continuum, self._me, self._owner = hub, continuum, me, owner
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._lines: dict[int, Line] = {}
+        self._down: set[int] = set()
         self._senders: dict[tuple[int, int], _Sender] = {}
         names = continuum.names
         for dial in dials:
@@ -111,8 +112,8 @@ class Links:
                     towards,
                     silent_s=silent_s,
                     on_message=self.message,
-                    on_up=lambda _incarnation: owner.link_changed(),
-                    on_down=lambda _reason: owner.link_changed(),
+                    on_up=lambda _incarnation, link=dial.link: self.line_up(link),  # type: ignore[misc]
+                    on_down=lambda _reason, link=dial.link: self.line_down(link),  # type: ignore[misc]
                 )
 
     @property
@@ -175,6 +176,20 @@ class Links:
         else:
             self.tell(device, message, blobs)
 
+    def line_up(self, link: int) -> None:
+        """The other end of a link is heard, at first or again; data dials anew then, as its connection may be dead."""
+        if link in self._down:
+            self._down.discard(link)
+            for (position, _), lane in self._lanes.items():
+                if position == link:
+                    lane.redial()
+        self._owner.link_changed()
+
+    def line_down(self, link: int) -> None:
+        """The other end of a link is not heard any more."""
+        self._down.add(link)
+        self._owner.link_changed()
+
     def close(self) -> None:
         """Hang up."""
         for lane in self._lanes.values():
@@ -211,3 +226,9 @@ class _Sender:
 def line_identity(continuum: Continuum, link: int) -> str:
     """Name under which the earlier device of a link dials the later one for control."""
     return f"{continuum.names[continuum.links[link].a]}/line-{link}"
+
+
+def link_of(identity: str) -> int | None:
+    """The link of a control line, by the name that `line_identity` gives it; None for another one's."""
+    head, _, number = identity.rpartition("/line-")
+    return int(number) if head and number.isdecimal() else None

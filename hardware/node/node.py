@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware.node.commands import Commands
+from hardware.node.links import link_of
 from hardware.node.station import Station
 from hardware.transport.hub import Hub
 from hardware.transport.parcel import Kind
@@ -75,8 +76,8 @@ class Node:
             credentials,
             on_parcel=self._parcel,
             on_message=self._message,
-            on_up=lambda _peer: self.link_changed(),
-            on_down=lambda _peer: self.link_changed(),
+            on_up=self._peer_up,
+            on_down=self._peer_down,
             limits=config.limits,
         )
 
@@ -168,6 +169,14 @@ class Node:
             play.answer(parcel)
         else:
             play.work(parcel, release)
+
+    def _peer_up(self, peer: str) -> None:
+        if self.links is not None and (link := link_of(peer)) is not None:
+            self.links.line_up(link)
+
+    def _peer_down(self, peer: str) -> None:
+        if self.links is not None and (link := link_of(peer)) is not None:
+            self.links.line_down(link)
 
     def _received(self, activity: Activity, machine: Machine, sender: str, parcel: Parcel) -> None:
         """Count the time that a parcel took to arrive, by the rate that the scenario gives its link."""

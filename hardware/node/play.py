@@ -251,9 +251,9 @@ class Play:
             self._lost(job.request, job.attempt)
             return
         me = self.machine.me
-        self.recorder.add(job.request, job.epoch, Kind.QUEUE, me, job.arrived_s, done.start_s)
-        self.recorder.add(job.request, job.epoch, Kind.COMPUTE, me, done.start_s, done.end_s)
-        self._stage_rows.append([done.end_s, job.visit.nominal_s, done.end_s - done.start_s])
+        self.recorder.add(job.request, job.epoch, Kind.QUEUE, me, job.arrived_s, job.start_s)
+        self.recorder.add(job.request, job.epoch, Kind.COMPUTE, me, job.start_s, done.end_s)
+        self._stage_rows.append([done.end_s, job.visit.nominal_s, done.end_s - job.start_s])
         self._report_soon()
         if job.request != PROBE:
             self._hand_on(job, done.outputs)

@@ -29,6 +29,10 @@ EMPTY_BYTES = 1
 LEAST_BYTES, MOST_BYTES = 2_000, 8_000_000
 """Size of a burst."""
 _EMPTIES = 3
+_EMPTY_SHARE = 0.1
+"""Share of a turn's time after which no more of them are sent than one."""
+_ENOUGH = 3
+"""Bursts that a turn should give, even if the link's delay does not leave its time for them."""
 _SHARES = (0.08, 0.08, 0.27, 0.15, 0.27, 0.15)
 """Bursts of a turn, as shares of its time; the first one opens the window of TCP and is not counted."""
 _PARCEL_S = 0.02
@@ -55,8 +59,8 @@ class Schedule:
         zero_s: When the first interval begins.
         every_s: Length of an interval.
         phase_s: When in an interval the turn begins.
-        until_s: Until when in an interval it may begin, if the link is not free before.
-        budget_s: How long it may take.
+        until_s: When in an interval it ends at the latest; it may begin late, if the link is not free before.
+        budget_s: How long it may take, if that is enough for some bursts.
         n: Number of intervals.
     """
 
@@ -127,7 +131,7 @@ class Prober:
         self._heard_s = monotonic()
         self._steps: deque[float] = deque()
         self._burst: _Burst | None = None
-        self._numbers, self._until_s = 0, 0.0
+        self._numbers, self._began_s, self._until_s = 0, 0.0, 0.0
         self._zeros = memoryview(bytes(_MOST_PARCEL_BYTES))
         self._lane = dial(self)
         self._timers = [loop.call_at(schedule.zero_s, self._begin)]
@@ -160,7 +164,9 @@ class Prober:
             self._arrived(interval, burst, receipt)
         else:
             if receipt.start_s >= self._schedule.start_s(interval.number):
-                interval.rough.append((receipt.size_bytes, max(receipt.transfer_s, _LEAST_S)))
+                # Where parcels follow each other, only the first one's time holds the round trip.
+                trip_s = self._rtt_s if receipt.start_s <= receipt.queued_s else 0.0
+                interval.rough.append((receipt.size_bytes, max(receipt.transfer_s - trip_s, _LEAST_S)))
             self._look()
 
     def lost(self, parcels: Sequence[Parcel]) -> None:  # noqa: ARG002 - whatever they were, they did not arrive
@@ -191,26 +197,29 @@ class Prober:
         start_s = schedule.start_s(self.intervals[-1].number)
         due = start_s + schedule.phase_s <= now_s < start_s + schedule.until_s
         if due and self._burst is None and len(self._steps) == _EMPTIES + len(_SHARES) and not self._lane.waiting:
-            self._until_s = min(now_s + schedule.budget_s, start_s + schedule.until_s)
+            self._began_s, self._until_s = now_s, start_s + schedule.until_s
             self._timers.append(self._loop.call_at(self._until_s, self._over))
             self._next()
 
     def _next(self) -> None:
         """Send the next burst of the turn, if there is time for it."""
-        left_s = self._until_s - monotonic()
+        now_s, budget_s, interval = monotonic(), self._schedule.budget_s, self.intervals[-1]
+        while (
+            self._steps and not self._steps[0] and interval.empty_s and now_s > self._began_s + _EMPTY_SHARE * budget_s
+        ):
+            self._steps.popleft()
+        # Round trips take time too, but send nothing: for the first few bursts there is all that the interval has.
+        end_s = self._until_s if len(interval.bursts) < _ENOUGH else self._began_s + budget_s
+        left_s = end_s - now_s - self._rtt_s
         if not self._steps or left_s <= 0:
             self._over()
             return
         share = self._steps.popleft()
         size_bytes = EMPTY_BYTES
         if share:
-            time_s = min(share * self._schedule.budget_s, left_s - self._rtt_s)
-            size_bytes = int(min(time_s * self._rate_bps / BITS_PER_BYTE, MOST_BYTES))
-            if size_bytes < LEAST_BYTES:
-                if time_s < share * self._schedule.budget_s:
-                    self._over()
-                    return
-                size_bytes = LEAST_BYTES
+            most_bytes = min(left_s * self._rate_bps / BITS_PER_BYTE, MOST_BYTES)
+            wanted_bytes = max(share * budget_s * self._rate_bps / BITS_PER_BYTE, LEAST_BYTES)
+            size_bytes = max(int(min(wanted_bytes, most_bytes)), EMPTY_BYTES + 1)
         self._send_burst(size_bytes, counts=share == 0 or len(self._steps) < len(_SHARES) - 1)
 
     def _send_burst(self, size_bytes: int, *, counts: bool) -> None:

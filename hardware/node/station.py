@@ -54,15 +54,15 @@ class Done:
     Attributes:
         job: The job.
         outputs: The tensors that go on; None if the stage failed.
-        start_s: When its service began.
-        end_s: When it ended.
+        end_s: When they were there.
+        free_s: When the next job may begin: `end_s`, less what a machine that stands in for another one was late.
         error: What went wrong.
     """
 
     job: Job
     outputs: Buffers | None
-    start_s: float
     end_s: float
+    free_s: float
     error: BaseException | None = None
 
 
@@ -89,6 +89,7 @@ class Station:
         self._waiting: deque[Job] = deque()
         self._serving: list[Job] = []
         self._paused = False
+        self._free_s = 0.0
         self._handed: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"stage-{n}", daemon=True) for n in range(slots)]
         for thread in self._threads:
@@ -138,7 +139,9 @@ class Station:
     def _hand_over(self) -> None:
         while self._waiting and len(self._serving) < self._slots and not self._paused:
             job = self._waiting.popleft()
-            job.start_s = time.monotonic()
+            # With one server, service begins when the work was there and the server was free; what waking a thread
+            # takes is part of the service, and is not passed on to the next job.
+            job.start_s = max(job.arrived_s, self._free_s) if self._slots == 1 else time.monotonic()
             self._serving.append(job)
             if self.activity is not None:
                 self._stretches[id(job)] = self.activity.begin("compute", job.start_s)
@@ -150,26 +153,32 @@ class Station:
             self._loop.post(self._ended, self._serve(job))
 
     def _serve(self, job: Job) -> Done:
-        start_s = time.monotonic()
         buffers, job.buffers = job.buffers, ()
         try:
-            outputs, start_s, end_s = self._visit(job, buffers)
+            outputs, end_s, free_s = self._visit(job, buffers)
         except Exception as error:  # noqa: BLE001 - whatever a stage raises is one request's failure, and is reported
-            return Done(job, None, start_s, time.monotonic(), error)
-        return Done(job, outputs, start_s, end_s)
+            now_s = time.monotonic()
+            return Done(job, None, now_s, now_s, error)
+        return Done(job, outputs, end_s, free_s)
 
     def _visit(self, job: Job, buffers: Buffers) -> tuple[Buffers, float, float]:
-        if self.speed is not None:
-            # A probe shares the luck of another request, as in the twin.
-            visit = self.speed.visit(
-                lambda: job.visit.compute(buffers), job.visit.nominal_s, max(job.request, 0), self.zero_s
-            )
-            return visit.result, visit.start_s, visit.end_s
-        start_s = time.monotonic()
-        outputs = job.visit.compute(buffers)
-        return outputs, start_s, time.monotonic()
+        """Returns the results, when they were there, and when the device that it stands for was free again."""
+        if self.speed is None:
+            outputs = job.visit.compute(buffers)
+            end_s = time.monotonic()
+            return outputs, end_s, end_s
+        # A probe shares the luck of another request, as in the twin.
+        visit = self.speed.visit(
+            lambda: job.visit.compute(buffers),
+            job.visit.nominal_s,
+            max(job.request, 0),
+            self.zero_s,
+            start_s=job.start_s,
+        )
+        return visit.result, visit.end_s, visit.due_s
 
     def _ended(self, done: Done) -> None:
+        self._free_s = done.free_s
         stretch = self._stretches.pop(id(done.job), None)
         if stretch is not None:
             stretch.end_s = done.end_s
