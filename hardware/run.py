@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin.cli import INTERRUPTED, guarded
-from twin.errors import ScenarioError
+from twin.errors import ScenarioError, TwinError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
+    from hardware.coordinator.answers import Answers
+    from hardware.coordinator.collect import Collected
     from hardware.coordinator.rig import Rig
     from hardware.inputs import Pool
     from hardware.inventory import Inventory
@@ -130,14 +132,14 @@ def _play(
     specs = _select(world, options.policy)
     pool = _inputs(world, options.images, testbed)
     if testbed is not None:
-        return _play_on(reach(world, testbed), world, specs, pool, console, options, testbed)
+        return _play_on(reach(world, testbed), world, specs, pool, out, console, options, testbed)
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     console.print(f"starting {world.problem.n_devices} agents on this machine")
     rig = start_here(world, logs, keys, options.devices, options.emulate)
     assert rig.local is not None  # noqa: S101 - it was just started
     with closing(rig.local):
-        return _play_on(rig, world, specs, pool, console, options)
+        return _play_on(rig, world, specs, pool, out, console, options)
 
 
 def _play_on(
@@ -145,6 +147,7 @@ def _play_on(
     world: World,
     specs: Sequence[PolicySpec],
     pool: Pool,
+    out: Path,
     console: Console,
     options: argparse.Namespace,
     testbed: Inventory | None = None,
@@ -175,7 +178,7 @@ def _play_on(
             backend.measure_links()
             _tell(world, backend, console)
             answers = Answers(world, pool, backend.machines, weights) if plan.check else None
-            played = _play_all(world, specs, backend, answers, console)
+            played = _play_all(world, specs, backend, answers, out, console)
         finally:
             backend.close()
     if options.images is not None:
@@ -188,12 +191,12 @@ def _play_all(
     world: World,
     specs: Sequence[PolicySpec],
     backend: TestbedBackend,
-    answers: object,
+    answers: Answers | None,
+    out: Path,
     console: Console,
 ) -> tuple[list[RunResult], bool]:
     """Play each policy once, then each once more, so that a drift meets all of them alike."""
-    from hardware.coordinator.answers import Answers  # noqa: PLC0415 - keeps --help quick
-    from twin.policies import POLICIES  # noqa: PLC0415 - as above
+    from twin.policies import POLICIES  # noqa: PLC0415 - keeps --help quick
 
     results: list[RunResult] = []
     for replication in range(world.replications):
@@ -204,10 +207,24 @@ def _play_all(
                 console.print("interrupted: collecting what there is")
                 partial = backend.rescue(spec.label, replication)
                 return [*results, *([partial] if partial is not None else [])], False
-            if isinstance(answers, Answers) and backend.collected is not None:
-                result = answers.check(backend.collected)
+            except TwinError as error:
+                if not results:
+                    raise
+                console.print(f"[red]error:[/] {error}\nwhat was played until then is kept")
+                return results, False
+            if backend.collected is not None:
+                _keep_frames(out, spec.label, replication, backend.collected)
+                result = result if answers is None else answers.check(backend.collected)
             results.append(result)
     return results, True
+
+
+def _keep_frames(out: Path, label: str, replication: int, collected: Collected) -> None:
+    """Keep what power meters sent, so that it can be decoded again (`python -m hardware.power replay`)."""
+    for name, frames in collected.frames.items():
+        path = out / label / f"meter-{name}-{replication}.frames.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(frames)
 
 
 def _tell(world: World, backend: TestbedBackend, console: Console) -> None:

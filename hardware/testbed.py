@@ -35,6 +35,11 @@ _LEAD_S = 0.3
 """Time from the last preparation to run time 0, for the command to reach every machine."""
 _POLL_S = 0.1
 _COLLECT_S = 120.0
+_KIND_WORDS = {
+    "profile": "emulated: it computes, then waits until the profiled time has passed",
+    "sleep": "emulated: it computes nothing and waits for the profiled time",
+    "factor": "emulated: it computes, then waits in proportion",
+}
 _RESTART_S = 2.0
 """Time after which an agent on this machine that has died is started again, as a service manager would."""
 
@@ -286,6 +291,18 @@ class TestbedBackend:
                 self._conversations[device] = self._remotes[device].dial()
                 del self._died_s[device]
 
+    def _caveats(self, lost: Sequence[str]) -> list[str]:
+        """What a reader of the figures should bear in mind, in sentences."""
+        kinds = {kind: [x["name"] for x in self.machines if x["emulate"] == kind] for kind in _KIND_WORDS}
+        said = [f"{', '.join(names)}: {_KIND_WORDS[kind]}." for kind, names in kinds.items() if names]
+        continuum = self._plan.world.problem.continuum
+        for entry in self.links:
+            link = continuum.links[entry.link]
+            ends = (continuum.names[link.a], continuum.names[link.b])
+            warning = entry.warning(ends if entry.direction == 0 else ends[::-1])
+            said += [] if warning is None else [f"{warning}."]
+        return [*said, *(f"{text}." for text in lost)]
+
     @property
     def _idle_s(self) -> float:
         """Time before and after a run in which meters show what machines draw when nothing is asked of them."""
@@ -336,6 +353,7 @@ class TestbedBackend:
             "troubles": [text for reply in replies if reply is not None for text in reply["troubles"]],
             "notes": [*self.notes, *lost, *(error for watch in watches for error in watch.errors)],
         }
+        facts["caveats"] = self._caveats(lost)
         self.collected = put_together(self._plan.world, label, self._plan.source, replication, replies, clocks, facts)
         return self.collected.result
 

@@ -69,7 +69,18 @@ class Answers:
         if len(checkable) < len(collected.answers):
             names = ", ".join(self._world.problem.continuum.names[k] for k in sorted(self._sleeping))
             facts["unchecked"] = f"{names}: only sleeps, so that answers which came by way of it mean nothing"
-        return replace(result, facts={**result.facts, "checked": facts})
+        caveats = [*result.facts["caveats"], *self._caveats(facts)]
+        return replace(result, facts={**result.facts, "checked": facts, "caveats": caveats})
+
+    def _caveats(self, facts: Mapping[str, Any]) -> list[str]:
+        """What a reader should know of the checks; nothing where all answers could be checked and were right."""
+        said = []
+        if facts["wrong"]:
+            n_wrong = len(facts["wrong"])
+            said.append(f"{n_wrong} of {facts['checked']} checked answers are wrong: their requests failed.")
+        if "unchecked" in facts:
+            said.append("Answers that came by way of a machine that only waits mean nothing and were not checked.")
+        return said
 
     def _verdicts(
         self, result: RunResult, answers: Sequence[tuple[int, int, list[bytes]]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LEAD_S = 0.5
 """Time from the last preparation to the first interval, for connections to be made."""
+_REACH_S = 5.0
 _ANSWER_S = 2.0
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
@@ -53,10 +54,6 @@ class Recording:
         every_s: Length of an interval.
         n: Number of intervals.
         share: Share of the time in which something is sent.
-
-    Raises:
-        MachineError: Another machine answers at an address.
-        TransportError: A machine does not answer.
     """
 
     def __init__(self, ends: tuple[End, End], *, every_s: float, n: int, share: float) -> None:
@@ -66,7 +63,8 @@ class Recording:
         self._talks: list[Conversation] = [end.remote.dial() for end in ends]
         self._zero_s = 0.0
         self.intervals: tuple[list[Interval], list[Interval]] = ([], [])
-        self.hosts = [_host(talk) for talk in self._talks]
+        self.hosts: list[dict[str, Any]] = []
+        self._started = False
 
     @property
     def complete(self) -> int:
@@ -80,12 +78,14 @@ class Recording:
             at_zero: Is told the instant of the first interval on this machine's clock before it comes.
 
         Raises:
-            MachineError: A machine cannot measure.
+            MachineError: A machine cannot measure, or another one answers at its address.
             TransportError: A machine does not answer.
         """
+        self.hosts = [_host(talk) for talk in self._talks]
         offsets_s = [talk.clock_offset().offset_s for talk in self._talks]
         self._zero_s = time.monotonic() + _LEAD_S
         half_s = self._every_s / 2
+        self._started = True
         for place, (end, talk, offset_s) in enumerate(zip(self._ends, self._talks, offsets_s, strict=True)):
             schedule = Schedule(
                 zero_s=self._zero_s + offset_s,
@@ -135,6 +135,8 @@ class Recording:
 
     def again(self) -> None:
         """Fetch what is new over connections of their own: a question that was interrupted may be half sent."""
+        if not self._started:
+            return
         for place, end in enumerate(self._ends):
             self._redial(place, end)
         self.look()
@@ -143,7 +145,8 @@ class Recording:
         """Let the machines stop, and hang up."""
         for talk in self._talks:
             try:
-                talk.ask("unprobe", timeout_s=1.0)
+                if self._started:
+                    talk.ask("unprobe", timeout_s=1.0)
             except (TransportError, MachineError):
                 # It stops by itself when its intervals are over, or has stopped.
                 pass
@@ -156,7 +159,7 @@ class Recording:
 
 
 def _host(talk: Conversation) -> dict[str, Any]:
-    hello = talk.ask("hello")
+    hello = talk.ask("hello", timeout_s=_REACH_S)
     if hello["name"] != talk.name:
         raise MachineError(
             f"the agent at the address of `{talk.name}` is called `{hello['name']}`; correct the testbed file"

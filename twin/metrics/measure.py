@@ -16,7 +16,7 @@ import numpy as np
 
 from twin.energy import State, account, accounting_window
 from twin.metering import metered
-from twin.metrics.notes import engine_notes, notes, profile_source
+from twin.metrics.notes import backend_notes, notes, profile_source
 from twin.metrics.summary import COUNTS, LATENCIES, Figures, PolicySummary, Summary, added
 from twin.problem import BOUNDARIES
 from twin.records import Outcome
@@ -67,7 +67,7 @@ def summarise(world: World, results: Sequence[RunResult]) -> Summary:
         profile_sources=tuple(profile_source(profile) for profile in world.profiles),
         objective=objective,
         policies=policies,
-        notes=(*notes(world, policies), *engine_notes(results)),
+        notes=(*notes(world, policies, results[0].source), *backend_notes(results)),
     )
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twin.metrics.summary import PolicySummary
-    from twin.profiles import Profile
+    from twin.profiles import Profile, Source
     from twin.records import RunResult
     from twin.world import World
 
@@ -27,7 +27,7 @@ def profile_source(profile: Profile) -> str:
     return "extrapolated" if profile.extrapolated else profile.source
 
 
-def notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
+def notes(world: World, policies: Sequence[PolicySummary], run_source: Source) -> list[str]:
     """What a reader should bear in mind, most important first."""
     said = [note for policy in policies for note in _policy_notes(policy)]
     said += meter_notes(world.problem.continuum.names, policies)
@@ -55,14 +55,16 @@ def notes(world: World, policies: Sequence[PolicySummary]) -> list[str]:
     if unsteady:
         said.append(f"The stage times of {listed(unsteady)} were measured on an unsteady machine; so they vary here.")
     if len(policies[0].figures) < 2:
-        said.append("There is one replication, so no interval can be given; set `replications: 5` or more.")
+        remedy = "set `replications: 5`" if run_source == "simulated" else "give `--repeats 5`"
+        said.append(f"There is one replication, so no interval can be given; {remedy} or more.")
     return said
 
 
-def engine_notes(results: Sequence[RunResult]) -> list[str]:
-    """Which simulated backend played, where it was chosen rather than given."""
+def backend_notes(results: Sequence[RunResult]) -> list[str]:
+    """What the backend says of itself: caveats of a testbed, and which engine played where it was chosen, not given."""
+    caveats = dict.fromkeys(str(text) for result in results for text in result.facts.get("caveats", ()))
     chosen = {(str(x.facts["engine"]), str(x.facts["engine_why"])) for x in results if "engine_why" in x.facts}
-    return [f"Played by the {engine} engine: {why}." for engine, why in sorted(chosen)]
+    return [*caveats, *(f"Played by the {engine} engine: {why}." for engine, why in sorted(chosen))]
 
 
 def _policy_notes(policy: PolicySummary) -> list[str]:

@@ -66,6 +66,7 @@ class Figures:
             "requests": dict(self.requests),
             "latency_s": dict(self.latency_s),
             "energy_j": {boundary: self.total_j(boundary) for boundary in BOUNDARIES},
+            "devices_j": {boundary: list(self.energy_j[boundary]) for boundary in BOUNDARIES},
             "throughput_rps": self.throughput_rps,
             "offered_rps": self.offered_rps,
             "completed_in_window": self.completed,
