@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--duration", type=float, default=60.0, metavar="S", help="length of the trace (default: 60)")
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="length of an interval (default: 1)")
     parser.add_argument(
-        "--share", type=float, default=0.5, metavar="X", help="share of the time in which bytes are sent (default: 0.5)"
+        "--share", type=float, default=0.6, metavar="X", help="share of the time in which bytes are sent (default: 0.6)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the trace, such as data/traces/x.csv")
     return parser
@@ -138,6 +138,9 @@ def _record(
     options: argparse.Namespace, ends: tuple[End, End], at_zero: Callable[[float], object], console: Console
 ) -> int:
     """Record and write; what was recorded is written too when it is interrupted or a machine is lost."""
+    # Takes a second of a core, which the first intervals would lack on one machine.
+    import scipy.stats  # noqa: F401, PLC0415
+
     from hardware.coordinator.recording import Recording  # noqa: PLC0415 - keeps --help quick
 
     n = int(options.duration / options.every + 1e-9)

@@ -217,7 +217,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.seed,
     )
     if options.testbed is not None:
-        return _profile_testbed(options)
+        from hardware.coordinator.profiling import Wish, with_progress  # noqa: PLC0415 - not needed for --help
+        from hardware.inventory import read_inventory  # noqa: PLC0415 - as above
+
+        wish = Wish(tuple(options.model), options.threads, options.device, settings)
+        for profile in with_progress(read_inventory(options.testbed), wish, options.name):
+            _write(profile, options.out)
+        return 0
     # The whole list is refused before the first model has run for minutes.
     default_timer(settings.device)
     # Read once: before the second model it would be the load that measuring the first one made.
@@ -233,35 +239,6 @@ def _write(profile: Profile, out: Path) -> None:
     sys.stdout.write(f"{path}: {_summary(profile)}\n")
     for complaint in profile.provenance["unsteady"]:
         sys.stderr.write(f"warning: {profile.model}: {complaint}\n")
-
-
-def _profile_testbed(options: argparse.Namespace) -> int:
-    """Profile the machines of a testbed file."""
-    from rich.console import Console  # noqa: PLC0415 - not needed for --help
-    from rich.progress import Progress  # noqa: PLC0415 - as above
-
-    from hardware.coordinator.profiling import Wish, profile_machines  # noqa: PLC0415 - as above
-    from hardware.inventory import read_inventory  # noqa: PLC0415 - as above
-
-    wish = Wish(
-        tuple(options.model),
-        options.threads,
-        options.device,
-        options.repeats,
-        options.warm_up,
-        options.batch,
-        options.seed,
-    )
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("asking the machines", total=None)
-
-        def tell(machine: str, model: str, done: int, rounds: int) -> None:
-            bar.update(task, description=f"{machine}: {model}", completed=done, total=rounds)
-
-        for profile in profile_machines(read_inventory(options.testbed), wish, options.name, tell):
-            _write(profile, options.out)
-    return 0
 
 
 def _with_progress(name: str, settings: Settings, load_before: float | None) -> Profile:

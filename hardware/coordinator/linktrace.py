@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hardware.coordinator.linkcheck import fit
-from hardware.node.prober import EMPTY_BYTES, LEAST_BYTES, MOST_BYTES, Interval
+from hardware.node.interval import EMPTY_BYTES, LEAST_BYTES, MOST_BYTES, Interval
 from twin.errors import MeasurementError
 from twin.units import BITS_PER_BYTE
 

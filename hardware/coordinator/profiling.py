@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hardware.coordinator.remote import Conversation, Remote
     from hardware.inventory import Inventory, Machine
+    from hardware.profile import Settings
 
 _POLL_S = 0.5
 _PATIENCE_S = 60.0
@@ -32,19 +33,13 @@ class Wish:
         models: Names of the models, or `all`: those that the machine builds.
         threads: Threads that compute; None for those of the testbed file, or else of the machine's own configuration.
         device: Where torch computes; likewise.
-        repeats: Rounds that count.
-        warm_up: Rounds before them that do not.
-        batch: Images per inference.
-        seed: Seed of weights and input.
+        settings: Repeats, warm-up, batch and seed; what else it says does not count.
     """
 
     models: tuple[str, ...]
     threads: int | None
     device: str | None
-    repeats: int
-    warm_up: int
-    batch: int
-    seed: int
+    settings: Settings
 
 
 def profile_machines(
@@ -77,6 +72,21 @@ def profile_machines(
             )
         for model in models:
             yield _profile(machine, remote, model, wish, load_before, tell)
+
+
+def with_progress(testbed: Inventory, wish: Wish, only: str | None) -> Iterator[Profile]:
+    """`profile_machines` with a progress bar."""
+    from rich.console import Console  # noqa: PLC0415 - needed for a bar only
+    from rich.progress import Progress  # noqa: PLC0415 - as above
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("asking the machines", total=None)
+
+        def tell(machine: str, model: str, done: int, rounds: int) -> None:
+            bar.update(task, description=f"{machine}: {model}", completed=done, total=rounds)
+
+        yield from profile_machines(testbed, wish, only, tell)
 
 
 def _plan(remote: Remote, wish: Wish) -> tuple[Sequence[str], float | None]:
@@ -113,10 +123,10 @@ def _profile(
             model=model,
             threads=wish.threads or machine.torch_threads,
             device=wish.device or machine.accelerator,
-            repeats=wish.repeats,
-            warm_up=wish.warm_up,
-            batch=wish.batch,
-            seed=wish.seed,
+            repeats=wish.settings.repeats,
+            warm_up=wish.settings.warm_up,
+            batch=wish.settings.batch,
+            seed=wish.settings.seed,
             load_before=load_before,
         )
         talk = _wait(remote, talk, model, tell)

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hardware.coordinator.linktrace import interval_of
-from hardware.node.prober import Schedule
+from hardware.node.interval import Schedule
 from twin.errors import MachineError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hardware.coordinator.remote import Conversation, Remote
-    from hardware.node.prober import Interval
+    from hardware.node.interval import Interval
 
 _LEAD_S = 0.5
 """Time from the last preparation to the first interval, for connections to be made."""

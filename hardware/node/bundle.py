@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ def unpack(archive: bytes, folder: Path) -> World:
         with zipfile.ZipFile(io.BytesIO(archive)) as reader:
             _check(reader.infolist())
             reader.extractall(folder)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, OSError, ValueError) as error:
         raise MeasurementError(
             f"the scenario that was sent is no archive ({error}); use one version everywhere"
         ) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hardware.node.prober import Prober, Schedule
+from hardware.node.interval import Schedule
+from hardware.node.prober import Prober
 from hardware.transport.lane import Lane
 from twin.errors import MachineError, TwinError
 

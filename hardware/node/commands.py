@@ -24,7 +24,7 @@ from twin.runs import provenance
 from twin.runs.folder import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hardware.node.node import Node
     from hardware.transport.lane import Receipt
@@ -46,6 +46,7 @@ class Commands:
         self._ready: Ready | None = None
         self._orders: Orders | None = None
         self._session = ""
+        self._setups = 0
         self._measuring: tuple[Callable[..., None], list[list[float]], list[int], tuple[int, int]] | None = None
         probing, self._profiling = Probing(node), Profiling(node)
         self._commands: dict[str, Callable[[Callable[..., None], dict[str, Any], list[bytes]], None]] = {
@@ -79,7 +80,7 @@ class Commands:
             command(reply, message, blobs)
         except TwinError as error:
             reply({"error": str(error)})
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
             reply(
                 {"error": f"the command `{message['do']}` is malformed ({error!r}); use one version on every machine"}
             )
@@ -92,6 +93,12 @@ class Commands:
             self._measuring[1].append([receipt.acked_s, receipt.size_bytes, receipt.transfer_s])
             self._measure_next()
         return True
+
+    def undelivered(self, parcels: Sequence[Parcel]) -> None:
+        """Parcels did not arrive: if one of them measures a link, it cannot be measured."""
+        if self._measuring is not None and any(parcel.epoch == _MEASURING for parcel in parcels):
+            reply, self._measuring = self._measuring[0], None
+            reply({"error": "the link broke while it was measured; start once more"})
 
     def _hello(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
         node = self._node
@@ -108,19 +115,24 @@ class Commands:
         )
 
     def _setup(self, reply: Callable[..., None], message: dict[str, Any], blobs: list[bytes]) -> None:
-        node, orders = self._node, Orders.from_json(message["orders"])
-        node.tear_down()
-        self._session = ""
-        folder = node.fresh_folder()
+        node, orders, session = self._node, Orders.from_json(message["orders"]), str(message["session"])
+        self._forget()
+        number, folder = self._setups, node.fresh_folder()
 
         def ready(made: Ready | None, error: BaseException | None) -> None:
             if made is None:
                 reply({"error": _words(error)})
-                return
-            self._ready = made
-            self._orders = orders
-            self._wire(orders, made, str(message["session"]), blobs[1:])
-            reply(made.facts)
+            elif number != self._setups:
+                reply({"error": f"{node.config.name} was told to do something else meanwhile"})
+            else:
+                try:
+                    self._ready, self._orders = made, orders
+                    self._wire(orders, made, session, blobs[1:])
+                except (TwinError, LookupError, TypeError, ValueError, AttributeError) as wrong:
+                    self._forget()
+                    reply({"error": _words(wrong)})
+                else:
+                    reply(made.facts)
 
         node.beside(lambda: get_ready(orders, blobs[0], folder, node.config), ready)
 
@@ -153,9 +165,17 @@ class Commands:
 
     def _measure(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
         """Send parcels of given sizes over a link, one after the other, and answer with their times."""
-        self._machine()
-        sizes = [int(size) for size in message["sizes_bytes"]]
-        self._measuring = (reply, [], sizes, (int(message["link"]), int(message["direction"])))
+        machine, sizes = self._machine(), [int(size) for size in message["sizes_bytes"]]
+        lane = (int(message["link"]), int(message["direction"]))
+        most = self._node.config.limits.tensor_bytes
+        if lane not in machine.links.lanes or not all(0 < size <= most for size in sizes):
+            raise MachineError(
+                f"{self._node.config.name} cannot send parcels of {sizes} bytes over direction {lane[1]} of link "
+                f"{lane[0]}; use one version on every machine"
+            )
+        if self._measuring is not None:
+            raise MachineError(f"{self._node.config.name} is measuring a link already; wait for it")
+        self._measuring = (reply, [], sizes, lane)
         self._measure_next()
 
     def _measure_next(self) -> None:
@@ -188,12 +208,18 @@ class Commands:
             from hardware.verify import Keeper  # noqa: PLC0415 - imports torch
 
             keeper = Keeper[tuple[bytes, ...]](machine.world.seed, replication)
-        node.play = play = Play(machine, int(message["play"]), keeper)
-        reply({})
+        # What an earlier run has left on its way would delay this one.
+        machine.links.clear()
+        play = Play(machine, int(message["play"]), keeper)
         if machine.me == 0:
             self._conduct(play, message, replication)
-        else:
+        node.play = play
+        reply({})
+        if play.conductor is None:
             play.beat()
+        else:
+            # It may take longer than whoever asked would wait.
+            self._node.loop.post(self._prepare, play, play.conductor)
 
     def _read_meters(self, machine: Machine) -> None:
         """Begin to read power meters; a run goes on without those that cannot be opened."""
@@ -221,7 +247,14 @@ class Commands:
             options=options,
             on_over=lambda: None,
         )
-        play.conductor.prepare()
+
+    def _prepare(self, play: Play, conductor: Conductor) -> None:
+        """Make the first decision, unless another run has begun."""
+        if play is self._node.play and not conductor.over:
+            try:
+                conductor.prepare()
+            except TwinError as error:
+                self._node.trouble(str(error), fatal=True)
 
     def _start(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
         """Let run time begin at an instant of this machine's clock."""
@@ -288,9 +321,15 @@ class Commands:
 
     def _quit(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
         """Forget the scenario; the agent goes on."""
-        self._node.tear_down()
-        self._ready, self._session = None, ""
+        self._forget()
         reply({})
+
+    def _forget(self) -> None:
+        """Forget the scenario, also one that is being loaded."""
+        self._setups += 1
+        self._node.tear_down()
+        self._ready, self._orders, self._session = None, None, ""
+        self._measuring = None
 
     def _machine(self) -> Machine:
         if self._node.machine is None:

@@ -85,25 +85,20 @@ class Links:
         silent_s: float,
         owner: Owner,
     ) -> None:
-        self._hub, self._continuum, self._me, self._owner = hub, continuum, me, owner
+        self._loop, self._hub, self._continuum, self._me, self._owner = loop, hub, continuum, me, owner
         self._lanes: dict[tuple[int, int], Lane] = {}
         self._lines: dict[int, Line] = {}
         self._down: set[int] = set()
         self._senders: dict[tuple[int, int], _Sender] = {}
-        names = continuum.names
-        for dial in dials:
-            link = continuum.links[dial.link]
-            direction, other = (0, link.b) if link.a == me else (1, link.a)
-            towards = credentials.towards(names[other])
-            key = (dial.link, direction)
-            self._senders[key] = _Sender(owner, *key)
-            self._lanes[key] = Lane(
-                loop,
-                dial.data,
-                f"{names[me]}/lane-{dial.link}-{direction}",
-                towards,
-                listener=self._senders[key],
-            )
+        ends = [(dial, continuum.links[dial.link]) for dial in dials]
+        others = [credentials.towards(continuum.names[link.b if link.a == me else link.a]) for _, link in ends]
+        self._ways = {
+            (dial.link, 0 if link.a == me else 1): (dial.data, towards)
+            for (dial, link), towards in zip(ends, others, strict=True)
+        }
+        for key in self._ways:
+            self._open(*key)
+        for dial, towards in zip(dials, others, strict=True):
             if dial.control is not None:
                 self._lines[dial.link] = Line(
                     loop,
@@ -190,12 +185,26 @@ class Links:
         self._down.add(link)
         self._owner.link_changed()
 
+    def clear(self) -> None:
+        """Forget what waits to be sent; it counts as lost."""
+        for key, lane in list(self._lanes.items()):
+            if lane.waiting:
+                lane.close()
+                self._open(*key)
+
     def close(self) -> None:
         """Hang up."""
         for lane in self._lanes.values():
             lane.close()
         for line in self._lines.values():
             line.close()
+
+    def _open(self, link: int, direction: int) -> None:
+        """Dial for the parcels of one direction of a link."""
+        endpoint, towards = self._ways[link, direction]
+        sender = self._senders[link, direction] = _Sender(self._owner, link, direction)
+        name = f"{self._continuum.names[self._me]}/lane-{link}-{direction}"
+        self._lanes[link, direction] = Lane(self._loop, endpoint, name, towards, listener=sender)
 
     def _hop(self, device: int) -> Hop:
         return self._continuum.path(self._me, device)[0]

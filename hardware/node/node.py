@@ -140,6 +140,7 @@ class Node:
 
     def undelivered(self, parcels: Sequence[Parcel]) -> None:
         """These did not arrive, and are not sent again."""
+        self._commands.undelivered(parcels)
         if self.play is not None:
             self.play.undelivered(parcels)
 
@@ -180,7 +181,11 @@ class Node:
 
     def _received(self, activity: Activity, machine: Machine, sender: str, parcel: Parcel) -> None:
         """Count the time that a parcel took to arrive, by the rate that the scenario gives its link."""
-        link, direction = (int(number) for number in sender.rsplit("-", 2)[1:])
+        _, is_lane, name = sender.rpartition("/lane-")
+        if not is_lane:
+            # A probe of another machine, outside of any run.
+            return
+        link, direction = (int(number) for number in name.split("-"))
         trace = machine.world.links[link]
         now_s = time.monotonic()
         run_s = max(now_s - (machine.station.zero_s or now_s), 0.0)
@@ -200,7 +205,7 @@ class Node:
         """Whatever another machine sends must not end this one."""
         try:
             yield
-        except (TwinError, KeyError, TypeError, ValueError, IndexError) as error:
+        except (TwinError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
             release()
             self.trouble(f"{what} was dropped: {error!r}", fatal=False)
 

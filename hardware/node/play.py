@@ -250,13 +250,14 @@ class Play:
             self.machine.trouble(f"{self._name}: a stage failed: {done.error!r}", False)
             self._lost(job.request, job.attempt)
             return
+        if job.request != PROBE:
+            # First of all: the request waits, its records do not.
+            self._hand_on(job, done.outputs)
         me = self.machine.me
         self.recorder.add(job.request, job.epoch, Kind.QUEUE, me, job.arrived_s, job.start_s)
         self.recorder.add(job.request, job.epoch, Kind.COMPUTE, me, job.start_s, done.end_s)
         self._stage_rows.append([done.end_s, job.visit.nominal_s, done.end_s - job.start_s])
         self._report_soon()
-        if job.request != PROBE:
-            self._hand_on(job, done.outputs)
 
     def receipt(self, link: int, direction: int, receipt: Receipt) -> None:
         """A parcel that this machine sent has arrived."""

@@ -8,12 +8,13 @@ little is left in it that would have to drain before the next turn. What drains 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hardware.node.interval import EMPTY_BYTES, LEAST_BYTES, MOST_BYTES, Interval
 from hardware.transport.parcel import Kind, Parcel, TensorSpec
 from twin.records import PROBE
 from twin.units import BITS_PER_BYTE
@@ -21,19 +22,17 @@ from twin.units import BITS_PER_BYTE
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hardware.transport.lane import Lane, Listener, Receipt
+    from hardware.node.interval import Schedule
+    from hardware.transport.lane import Lane
     from hardware.transport.loop import Loop
+    from hardware.transport.receipt import Listener, Receipt
 
-EMPTY_BYTES = 1
-"""Size of a message that is sent for its round trip."""
-LEAST_BYTES, MOST_BYTES = 2_000, 8_000_000
-"""Size of a burst."""
 _EMPTIES = 3
 _EMPTY_SHARE = 0.1
 """Share of a turn's time after which no more of them are sent than one."""
 _ENOUGH = 3
 """Bursts that a turn should give, even if the link's delay does not leave its time for them."""
-_SHARES = (0.08, 0.08, 0.27, 0.15, 0.27, 0.15)
+_SHARES = (0.06, 0.06, 0.22, 0.13, 0.22, 0.13, 0.22)
 """Bursts of a turn, as shares of its time; the first one opens the window of TCP and is not counted."""
 _PARCEL_S = 0.02
 """Time of a parcel within a burst, at the rate that is expected."""
@@ -49,55 +48,6 @@ _CHANGE = 16.0
 _LEAST_S = 1e-6
 _REDIAL_S = 3.0
 """Silence after which a connection with something under way is dialled anew: TCP may wait far longer than a gap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When to measure; times of this machine's monotonic clock.
-
-    Attributes:
-        zero_s: When the first interval begins.
-        every_s: Length of an interval.
-        phase_s: When in an interval the turn begins.
-        until_s: When in an interval it ends at the latest; it may begin late, if the link is not free before.
-        budget_s: How long it may take, if that is enough for some bursts.
-        n: Number of intervals.
-    """
-
-    zero_s: float
-    every_s: float
-    phase_s: float
-    until_s: float
-    budget_s: float
-    n: int
-
-    def start_s(self, interval: int) -> float:
-        """When an interval begins."""
-        return self.zero_s + interval * self.every_s
-
-
-@dataclass(slots=True)
-class Interval:
-    """What was sent in one interval; sizes in bytes, times in seconds from the start of a transfer to its receipt.
-
-    Attributes:
-        number: Its number.
-        empty_s: Time of each empty message.
-        bursts: Size and time of each burst.
-        rough: Size and time of what tells something too, should there be no burst: the one that opens the window of
-            TCP, and parcels of a burst that was cut short.
-        came_bytes: Bytes that arrived in it, of whatever turn.
-    """
-
-    number: int
-    empty_s: list[float] = field(default_factory=list)
-    bursts: list[tuple[int, float]] = field(default_factory=list)
-    rough: list[tuple[int, float]] = field(default_factory=list)
-    came_bytes: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The interval as plain data."""
-        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -159,11 +109,13 @@ class Prober:
         if not self.intervals:
             return
         interval, burst = self.intervals[-1], self._burst
-        interval.came_bytes += receipt.size_bytes
+        # An empty message that was late says nothing of the rate.
+        is_empty = receipt.size_bytes == EMPTY_BYTES
+        interval.came_bytes += 0 if is_empty else receipt.size_bytes
         if burst is not None and receipt.request == burst.number:
             self._arrived(interval, burst, receipt)
         else:
-            if receipt.start_s >= self._schedule.start_s(interval.number):
+            if receipt.start_s >= self._schedule.start_s(interval.number) and not is_empty:
                 # Where parcels follow each other, only the first one's time holds the round trip.
                 trip_s = self._rtt_s if receipt.start_s <= receipt.queued_s else 0.0
                 interval.rough.append((receipt.size_bytes, max(receipt.transfer_s - trip_s, _LEAST_S)))

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hardware.emulation.moments import wake_promptly
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,6 +37,7 @@ class Job:
         release: Called when the job leaves the queue.
         arrived_s: When it came.
         start_s: When its service began; 0 until then.
+        dropped: Whether nobody waits for it any more.
     """
 
     request: int
@@ -45,6 +48,7 @@ class Job:
     release: Callable[[], None]
     arrived_s: float
     start_s: float = 0.0
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +124,19 @@ class Station:
         self._hand_over()
 
     def clear(self) -> None:
-        """Forget what waits; what is being served ends unnoticed."""
+        """Forget what waits; what is being served ends unnoticed, and soon if it only sleeps."""
         for job in self._waiting:
             job.release()
+        for job in self._serving:
+            job.dropped = True
         self._waiting.clear()
         self._serving.clear()
+        self._paused = False
 
     def pause(self, *, paused: bool) -> None:
         """Start nothing new, or go on."""
+        if self._paused and not paused:
+            self._free_s = max(self._free_s, time.monotonic())
         self._paused = paused
         self._hand_over()
 
@@ -149,6 +158,7 @@ class Station:
             self._handed.put(job)
 
     def _work(self) -> None:
+        wake_promptly()
         while (job := self._handed.get()) is not None:
             self._loop.post(self._ended, self._serve(job))
 
@@ -174,6 +184,7 @@ class Station:
             max(job.request, 0),
             self.zero_s,
             start_s=job.start_s,
+            stop=lambda: job.dropped,
         )
         return visit.result, visit.end_s, visit.due_s
 
