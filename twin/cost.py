@@ -1,27 +1,57 @@
 """Predicted latency, bottleneck and energy of a partition under given conditions.
 
-Two forms of the same model. `predict` walks through one partition and keeps the breakdown. `linear_latency`
-and `linear_energy` give the coefficients of the additive terms, from which `search` scores every partition at once.
+Two forms of the same model. `predict` walks through one partition and keeps the breakdown (`Predictor` does so for many
+partitions under the same conditions). `linear_latency` and `linear_energy` give the coefficients of the additive terms,
+from which `search` scores every partition at once.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from twin.topology import UP
+from twin.route import (
+    COMPUTE,
+    IDLE,
+    RECEIVE,
+    TRANSMIT,
+    Route,
+    is_sporadic,
+    route_of,
+    routes_of,
+    station_of,
+)
 from twin.units import BITS_PER_BYTE
 
 if TYPE_CHECKING:
     from twin.partition import Partition
     from twin.problem import Boundary, Conditions, Demand, Problem
-    from twin.topology import Hop
 
-IDLE, COMPUTE, TRANSMIT, RECEIVE = range(4)
+__all__ = [
+    "COMPUTE",
+    "IDLE",
+    "RECEIVE",
+    "TRANSMIT",
+    "Linear",
+    "Prediction",
+    "Predictor",
+    "Route",
+    "StageCost",
+    "TransferCost",
+    "is_sporadic",
+    "linear_energy",
+    "linear_latency",
+    "message_delay_s",
+    "predict",
+    "route_of",
+    "station_of",
+    "throughput_rps",
+    "walk",
+]
 
 
 class StageCost(NamedTuple):
@@ -51,42 +81,133 @@ class TransferCost(NamedTuple):
         return self.transmit_s + self.delay_s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What one request costs when it meets no other.
+    """What one request costs when it meets no other; the breakdown is worked out when it is read.
 
     Attributes:
         latency_s: End-to-end latency.
-        stages: The stage visits in order.
-        transfers: The messages in order, the answer's last.
-        answer_from: Index in `transfers` of the answer's first message.
         bottleneck_s: Largest time that any device slot or link direction is held per request.
-        busy_s: Time per request for which each station is held: devices first, then link directions,
-            shape [n_devices + 2 * n_links] (half-duplex links count both directions on the first).
-        marginal_j: Joules above idle by device, shape [n_devices]; NaN where the power is unknown.
-        compute_only_j: Compute power times compute time by device.
-        node_j: All joules by device per completed request, at the throughput that the demand leads to.
-        throughput_rps: That throughput.
+
+    Args:
+        predictor: Gives the problem and the conditions.
+        route: The way of the request.
     """
 
-    latency_s: float
-    stages: tuple[StageCost, ...]
-    transfers: tuple[TransferCost, ...]
-    answer_from: int
-    bottleneck_s: float
-    busy_s: np.ndarray
-    marginal_j: np.ndarray
-    compute_only_j: np.ndarray
-    node_j: np.ndarray
-    throughput_rps: float
+    __slots__ = ("_held_s", "_predictor", "_route", "_services_s", "_transmits_s", "bottleneck_s", "latency_s")
+
+    def __init__(self, predictor: Predictor, route: Route) -> None:
+        slowdown, rate_bps, delay_s = predictor.slowdown, predictor.rate_bps, predictor.delay_s
+        self._predictor, self._route = predictor, route
+        self._held_s = held_s = [0.0] * predictor.n_stations
+        services_s: list[float] = []
+        for device, nominal_s, slots, _, _ in route.work:
+            service_s = nominal_s * slowdown[device]
+            services_s.append(service_s)
+            held_s[device] += service_s / slots
+        transmits_s: list[float] = []
+        totals_s: list[float] = []
+        for link, way, station, bits, _, _, _, _ in route.loads:
+            per_s = rate_bps[way]
+            transmit_s = bits / per_s if per_s > 0 else math.inf if bits else 0.0
+            transmits_s.append(transmit_s)
+            totals_s.append(transmit_s + delay_s[link])
+            held_s[station] += transmit_s
+        self._services_s, self._transmits_s = services_s, transmits_s
+        self.latency_s = sum(services_s) + sum(totals_s)
+        self.bottleneck_s = max(held_s) if not math.isnan(self.latency_s) else float(self.busy_s.max())
+
+    def held_s(self, station: int) -> float:
+        """Time per request for which one station is held; see `busy_s`."""
+        return self._held_s[station]
+
+    @property
+    def busy_s(self) -> np.ndarray:
+        """Time per request for which each station is held: devices first, then link directions.
+
+        Shape [n_devices + 2 * n_links]; half-duplex links count both directions on the first.
+        """
+        return np.array(self._held_s)
+
+    @property
+    def queues(self) -> list[tuple[int, list[float]]]:
+        """Slots of each station that one request visits, with the service time of each visit."""
+        transmits_s, route = self._transmits_s, self._route
+        stages = [(work.slots, [time_s]) for work, time_s in zip(route.work, self._services_s, strict=True)]
+        if len(route.queues) == len(transmits_s):
+            return stages + [(1, [time_s]) for time_s in transmits_s]
+        return stages + [(1, [transmits_s[at] for at in positions]) for positions in route.queues]
+
+    @property
+    def stages(self) -> tuple[StageCost, ...]:
+        """The stage visits in order."""
+        slowdown, overhead_s = self._predictor.slowdown, self._predictor.problem.stage_overhead_s.tolist()
+        return tuple(
+            StageCost(device, layers, service_s, codec_s * slowdown[device], overhead_s[device] * slowdown[device])
+            for (device, layers, _, codec_s), service_s in zip(self._route.stages, self._services_s, strict=True)
+        )
+
+    @property
+    def transfers(self) -> tuple[TransferCost, ...]:
+        """The messages in order, the answer's last."""
+        delay_s = self._predictor.delay_s
+        return tuple(
+            TransferCost(*hop, size_bytes, transmit_s, delay_s[hop.link])
+            for (hop, size_bytes), transmit_s in zip(self._route.messages, self._transmits_s, strict=True)
+        )
+
+    @property
+    def answer_from(self) -> int:
+        """Index in `transfers` of the answer's first message."""
+        return self._route.answer_from
+
+    @property
+    def throughput_rps(self) -> float:
+        """Completed requests per second that the demand leads to."""
+        return throughput_rps(self._predictor.problem.demand, self.latency_s, self.bottleneck_s)
+
+    @property
+    def compute_only_j(self) -> np.ndarray:
+        """Compute power times compute time by device."""
+        joules = [0.0] * self._predictor.problem.n_devices
+        for work, service_s in zip(self._route.work, self._services_s, strict=True):
+            joules[work.device] += work.compute_w * service_s
+        return np.array(joules)
+
+    @property
+    def marginal_j(self) -> np.ndarray:
+        """Joules above idle by device, shape [n_devices]; NaN where the power is unknown."""
+        return np.array(self._marginal())
+
+    @property
+    def node_j(self) -> np.ndarray:
+        """All joules by device per completed request, at the throughput that the demand leads to."""
+        rate_rps = self.throughput_rps
+        idle_w = self._predictor.idle_w
+        return np.array(
+            [
+                extra_j + (each_w / rate_rps if rate_rps > 0 else math.inf)
+                for extra_j, each_w in zip(self._marginal(), idle_w, strict=True)
+            ]
+        )
 
     def energy_by_device_j(self, boundary: Boundary) -> np.ndarray:
         """Joules per request by device at an accounting boundary, shape [n_devices]."""
-        return {"node": self.node_j, "marginal": self.marginal_j, "compute_only": self.compute_only_j}[boundary]
+        if boundary == "node":
+            return self.node_j
+        return self.marginal_j if boundary == "marginal" else self.compute_only_j
 
     def energy_j(self, boundary: Boundary) -> float:
         """Joules per request of all devices at an accounting boundary; NaN where a power is unknown."""
         return float(self.energy_by_device_j(boundary).sum())
+
+    def _marginal(self) -> list[float]:
+        joules = [0.0] * len(self._predictor.slowdown)
+        for work, service_s in zip(self._route.work, self._services_s, strict=True):
+            joules[work.device] += work.extra_w * service_s
+        for load, transmit_s in zip(self._route.loads, self._transmits_s, strict=True):
+            joules[load.sender] += _product(load.sender_w, transmit_s)
+            joules[load.receiver] += _product(load.receiver_w, transmit_s)
+        return joules
 
 
 def throughput_rps(demand: Demand, latency_s: float, bottleneck_s: float) -> float:
@@ -102,115 +223,53 @@ def throughput_rps(demand: Demand, latency_s: float, bottleneck_s: float) -> flo
     return min(demand.clients / cycle_s if cycle_s > 0 else math.inf, cap)
 
 
-def predict(problem: Problem, partition: Partition, conditions: Conditions) -> Prediction:
-    """Predict one partition, with the breakdown per stage and message."""
-    stages, transfers, answer_from = walk(problem, partition, conditions)
-    latency_s = sum(x.service_s for x in stages) + sum(x.total_s for x in transfers)
-    busy_s = _busy(problem, stages, transfers)
-    bottleneck_s = float(busy_s.max())
-    power_w = problem.power_w.tolist()
-    compute_only = [0.0] * problem.n_devices
-    marginal = [0.0] * problem.n_devices
-    for stage in stages:
-        idle_w, compute_w, *_ = power_w[stage.device]
-        compute_only[stage.device] += compute_w * stage.service_s
-        marginal[stage.device] += (compute_w - idle_w) * stage.service_s
-    for x in transfers:
-        sender_w, receiver_w = power_w[x.sender], power_w[x.receiver]
-        marginal[x.sender] += _product(sender_w[TRANSMIT] - sender_w[IDLE], x.transmit_s)
-        marginal[x.receiver] += _product(receiver_w[RECEIVE] - receiver_w[IDLE], x.transmit_s)
-    rate_rps = throughput_rps(problem.demand, latency_s, bottleneck_s)
-    node = [
-        extra_j + (states_w[IDLE] / rate_rps if rate_rps > 0 else math.inf)
-        for extra_j, states_w in zip(marginal, power_w, strict=True)
-    ]
-    return Prediction(
-        latency_s,
-        tuple(stages),
-        tuple(transfers),
-        answer_from,
-        bottleneck_s,
-        busy_s,
-        np.array(marginal),
-        np.array(compute_only),
-        np.array(node),
-        rate_rps,
-    )
-
-
-class Route(NamedTuple):
-    """The way of a request under a partition, whatever the conditions.
+class Predictor:
+    """Predicts partitions under the same conditions.
 
     Attributes:
-        stages: Device, layers, profiled time of the layers and codec time of each stage visit.
-        messages: Hop and bytes of each message, the answer's last.
-        answer_from: Index in `messages` of the answer's first message.
+        problem: The problem.
+        conditions: State of links and devices.
+        slowdown: Of each device.
+        rate_bps: Of each link direction, link by link.
+        delay_s: Time of a message on each link beside its transmission.
+        n_stations: Number of stations, those of both directions of each link counted.
+
+    Args:
+        problem: The problem.
+        conditions: State of links and devices.
     """
 
-    stages: tuple[tuple[int, tuple[int, ...], float, float], ...]
-    messages: tuple[tuple[Hop, float], ...]
-    answer_from: int
+    def __init__(self, problem: Problem, conditions: Conditions) -> None:
+        self.problem, self.conditions = problem, conditions
+        self.slowdown: list[float] = conditions.slowdown.tolist()
+        self.rate_bps: list[float] = conditions.rate_bps.ravel().tolist()
+        links = range(len(conditions.rtt_s))
+        self.delay_s = [message_delay_s(problem, link, conditions) for link in links]
+        self.n_stations = len(self.slowdown) + len(self.rate_bps)
+        self._routes = routes_of(problem)
+
+    def predict(self, partition: Partition) -> Prediction:
+        """Predict one partition."""
+        return Prediction(self, self._routes.get(partition) or route_of(self.problem, partition))
+
+    @cached_property
+    def idle_w(self) -> list[float]:
+        """Idle power of each device."""
+        idle_w: list[float] = self.problem.power_w[:, IDLE].tolist()
+        return idle_w
 
 
-_ROUTES: WeakKeyDictionary[Problem, dict[Partition, Route]] = WeakKeyDictionary()
-_MOST_ROUTES = 4096
-
-
-def route_of(problem: Problem, partition: Partition) -> Route:
-    """Follow one request through its stages and over the links between them; remembered for each problem."""
-    routes = _ROUTES.setdefault(problem, {})
-    known = routes.get(partition)
-    if known is None:
-        if len(routes) >= _MOST_ROUTES:
-            routes.clear()
-        known = routes[partition] = _route(problem, partition)
-    return known
-
-
-def _route(problem: Problem, partition: Partition) -> Route:
-    stages: list[tuple[int, tuple[int, ...], float, float]] = []
-    messages: list[tuple[Hop, float]] = []
-    visited = partition.visited
-    here, carried_bytes = 0, float(problem.graph.input_bytes)
-    for position, stage in enumerate(visited):
-        device = stage.device
-        messages += [(hop, carried_bytes) for hop in problem.continuum.path(here, device)]
-        decoded_bytes = carried_bytes if device != here else 0.0
-        carried_bytes = float(problem.graph.cut_bytes(partition.down_set(device)))
-        encoded_bytes = carried_bytes if position + 1 < len(visited) else 0.0
-        compute_s = float(problem.layer_time_s[device, list(stage.layers)].sum())
-        codec_s = (decoded_bytes + encoded_bytes) * float(problem.codec_s_per_byte[device])
-        stages.append((device, stage.layers, compute_s, codec_s))
-        here = device
-    answer_from = len(messages)
-    messages += [(hop, float(problem.graph.output_bytes)) for hop in problem.continuum.path(here, 0)]
-    return Route(tuple(stages), tuple(messages), answer_from)
+def predict(problem: Problem, partition: Partition, conditions: Conditions) -> Prediction:
+    """Predict one partition, with the breakdown per stage and message."""
+    return Predictor(problem, conditions).predict(partition)
 
 
 def walk(
     problem: Problem, partition: Partition, conditions: Conditions
 ) -> tuple[list[StageCost], list[TransferCost], int]:
     """Cost the stages and messages of one request, in order; the last value is the index of the answer's first."""
-    route = route_of(problem, partition)
-    slowdown = conditions.slowdown.tolist()
-    overhead_s = problem.stage_overhead_s.tolist()
-    stages = [
-        StageCost(
-            device,
-            layers,
-            (compute_s + overhead_s[device] + codec_s) * slowdown[device],
-            codec_s * slowdown[device],
-            overhead_s[device] * slowdown[device],
-        )
-        for device, layers, compute_s, codec_s in route.stages
-    ]
-    rate_bps = conditions.rate_bps.tolist()
-    delay_s = [message_delay_s(problem, link, conditions) for link in range(len(rate_bps))]
-    transfers = [
-        TransferCost(*hop, size_bytes, _transmit_s(size_bytes, rate_bps[hop.link][hop.direction]), delay_s[hop.link])
-        for hop, size_bytes in route.messages
-    ]
-    return stages, transfers, route.answer_from
+    prediction = predict(problem, partition, conditions)
+    return list(prediction.stages), list(prediction.transfers), prediction.answer_from
 
 
 def message_delay_s(problem: Problem, position: int, conditions: Conditions) -> float:
@@ -218,34 +277,6 @@ def message_delay_s(problem: Problem, position: int, conditions: Conditions) -> 
     link = problem.continuum.links[position]
     slow_start_s = link.slow_start_s if is_sporadic(problem.demand, link.slow_start_idle_s) else 0.0
     return link.message_overhead_s + slow_start_s + float(conditions.rtt_s[position]) / 2
-
-
-def is_sporadic(demand: Demand, idle_s: float) -> bool:
-    """Whether requests come so rarely that a link pauses for longer than `idle_s` between them."""
-    if demand.rate_rps is not None:
-        return demand.rate_rps * idle_s < 1.0
-    return demand.clients == 1 and demand.think_time_s > idle_s
-
-
-def _transmit_s(size_bytes: float, rate_bps: float) -> float:
-    if size_bytes == 0:
-        return 0.0
-    return size_bytes * BITS_PER_BYTE / rate_bps if rate_bps > 0 else math.inf
-
-
-def _busy(problem: Problem, stages: list[StageCost], transfers: list[TransferCost]) -> np.ndarray:
-    n = problem.n_devices
-    busy_s = [0.0] * (n + 2 * len(problem.continuum.links))
-    for stage in stages:
-        busy_s[stage.device] += stage.service_s / problem.continuum.devices[stage.device].slots
-    for x in transfers:
-        busy_s[n + station_of(problem, x.link, x.direction)] += x.transmit_s
-    return np.array(busy_s)
-
-
-def station_of(problem: Problem, link: int, direction: int) -> int:
-    """Index of the station that serves a link direction; both directions of a half-duplex link share one."""
-    return 2 * link + (UP if problem.continuum.links[link].duplex == "half" else direction)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

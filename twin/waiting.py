@@ -21,8 +21,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from twin.cost import station_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,9 +43,8 @@ def sojourn_s(problem: Problem, prediction: Prediction) -> float:
         return math.inf
     if demand.rate_rps is None:
         return max(prediction.latency_s, demand.clients * prediction.bottleneck_s - demand.think_time_s)
-    visits = _visits(problem, prediction)
     return prediction.latency_s + sum(
-        len(services_s) * wait_s(demand.rate_rps, services_s, slots) for slots, services_s in visits
+        len(services_s) * wait_s(demand.rate_rps, services_s, slots) for slots, services_s in prediction.queues
     )
 
 
@@ -62,14 +59,18 @@ def wait_s(rate_rps: float, services_s: Sequence[float], slots: int = 1) -> floa
     Returns:
         Seconds per visit; infinite where the station is asked for as much as it can serve or more.
     """
-    rho = rate_rps * sum(services_s) / slots
+    sum_s, spread = sum(services_s), rate_rps * sum([x * x for x in services_s])
+    return _wait_s(rate_rps * sum_s / slots, spread, sum_s / len(services_s), slots)
+
+
+def _wait_s(rho: float, spread: float, mean_s: float, slots: int) -> float:
+    """Mean wait given the utilisation, `lambda * E[S^2]` of all visits together and the mean service time."""
     if rho == 0:
         return 0.0
     if rho >= 1:
         return math.inf
     if slots == 1:
-        return rate_rps * sum(x * x for x in services_s) / (2 * (1 - rho))
-    mean_s = sum(services_s) / len(services_s)
+        return spread / (2 * (1 - rho))
     return erlang_c(slots, rho) * mean_s / (slots * (1 - rho)) / 2
 
 
@@ -90,12 +91,7 @@ def luck_s(problem: Problem, prediction: Prediction, horizon_s: float) -> float:
     Returns:
         Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
     """
-    total_s, rate_rps = 0.0, problem.demand.rate_rps or 0.0
-    for slots, services_s in _queues(problem, prediction):
-        spread = rate_rps * sum(x * x for x in services_s)
-        grown_s = 2 / 3 * math.sqrt(2 * spread * horizon_s / math.pi) / slots
-        total_s += len(services_s) * min(wait_s(rate_rps, services_s, slots), grown_s)
-    return total_s
+    return luck_and_growth_s(problem, prediction, horizon_s)[0]
 
 
 def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> float:
@@ -113,11 +109,28 @@ def growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> floa
     Returns:
         Seconds per request; 0 in a closed loop, and for a plan that never ends anyway.
     """
-    most, rate_rps = 0.0, problem.demand.rate_rps or 0.0
-    for slots, services_s in _queues(problem, prediction):
-        rho = rate_rps * sum(services_s) / slots
-        most = max(most, len(services_s) * (rho - 1))
-    return most * horizon_s / 2
+    return luck_and_growth_s(problem, prediction, horizon_s)[1]
+
+
+def luck_and_growth_s(problem: Problem, prediction: Prediction, horizon_s: float) -> tuple[float, float]:
+    """What `luck_s` and `growth_s` give, in one go over the stations."""
+    total_s = most = 0.0
+    rate_rps = problem.demand.rate_rps
+    if rate_rps is None or not math.isfinite(prediction.latency_s):
+        return total_s, most
+    for slots, services_s in prediction.queues:
+        if len(services_s) == 1:  # as nearly always; the same without lists
+            n, sum_s = 1, services_s[0]
+            spread = rate_rps * (sum_s * sum_s)
+        else:
+            n, sum_s = len(services_s), sum(services_s)
+            spread = rate_rps * sum([x * x for x in services_s])
+        rho = rate_rps * sum_s / slots
+        grown_s = 2 / 3 * math.sqrt(2 * spread * horizon_s / math.pi) / slots
+        settled_s = spread / (2 * (1 - rho)) if slots == 1 and 0 < rho < 1 else _wait_s(rho, spread, sum_s / n, slots)
+        total_s += n * (min(settled_s, grown_s))
+        most = max(most, n * (rho - 1))
+    return total_s, most * horizon_s / 2
 
 
 def behind_s(backlog_s: float, rho: float, horizon_s: float) -> float:
@@ -146,19 +159,3 @@ def erlang_c(slots: int, rho: float) -> float:
     for servers in range(1, slots + 1):
         blocked = offered * blocked / (servers + offered * blocked)
     return blocked / (1 - rho * (1 - blocked))
-
-
-def _queues(problem: Problem, prediction: Prediction) -> list[tuple[int, list[float]]]:
-    """The visits at which requests queue: none in a closed loop, nor where a plan never ends anyway."""
-    is_open = problem.demand.rate_rps is not None and math.isfinite(prediction.latency_s)
-    return _visits(problem, prediction) if is_open else []
-
-
-def _visits(problem: Problem, prediction: Prediction) -> list[tuple[int, list[float]]]:
-    """Slots of each station that one request visits, with the service time of each visit."""
-    devices = problem.continuum.devices
-    visits = [(devices[stage.device].slots, [stage.service_s]) for stage in prediction.stages]
-    by_link: dict[int, list[float]] = {}
-    for x in prediction.transfers:
-        by_link.setdefault(station_of(problem, x.link, x.direction), []).append(x.transmit_s)
-    return visits + [(1, services_s) for services_s in by_link.values()]

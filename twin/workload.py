@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from twin.errors import ScenarioError
 from twin.problem import Demand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WorkloadKind = Literal["closed", "periodic", "poisson", "replay"]
 
@@ -132,6 +135,19 @@ class ServiceNoise:
         if request >= len(factors):
             self._draw(device, request)
         return factors[request]
+
+    def of(self, device: int) -> Callable[[int], float] | None:
+        """What `factor` gives for a device, as a function of the request; None where the device does not vary."""
+        if self._sigma[device] == 0:
+            return None
+        factors = self._factors[device]
+
+        def factor(request: int) -> float:
+            if request >= len(factors):
+                self._draw(device, request)
+            return factors[request]
+
+        return factor
 
     def factors(self, device: int, requests: np.ndarray) -> np.ndarray | float:
         """Factors of many stage visits, shape [n]; the number 1 where a device does not vary."""

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from brute import near, points
 from hypothesis import HealthCheck, assume, given, settings
-from strategies import problems
+from hypothesis import strategies as st
+from strategies import partitions, problems
 from worlds import DEVICES, LINKS, make_problem
 
+from twin.errors import InfeasibleError
 from twin.partition import Partition
 from twin.policies.appraisal import Appraisal
-from twin.policies.experience import Experience, Fall
+from twin.policies.experience import Experience, Fall, speeds
 from twin.problem import Conditions, Demand, Objective, Observation, Samples
 from twin.topology import Continuum
 from twin.waiting import wait_s
@@ -240,3 +242,49 @@ def test_without_load_and_experience_it_is_the_exact_search(problem):
     scores = [x.score for x in weighed]
     assert all(near(one, other.score) for one, other in zip(scores[:n], exact, strict=False))
     assert all(a <= b or near(a, b) for a, b in pairwise(scores))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(problem=problems(), seed=st.integers(0, 2**32 - 1))
+def test_what_is_known_of_a_plan_stays_under_conditions_that_differ_elsewhere(problem, seed):
+    rng = np.random.default_rng(seed)
+    running = rng.choice(partitions(problem))
+    places = len(speeds(problem.initial))
+    queue = rng.integers(0, 3, places)
+    now = observe(
+        problem,
+        running,
+        queue_length=queue[: problem.n_devices],
+        link_queue=queue[problem.n_devices :].reshape(-1, 2),
+    )
+    nothing = Experience.none(problem)
+    falls = tuple(
+        (Fall(5.0, float(speed), float(speed) / 8),) if speed > 0 and rng.random() < 0.4 else ()
+        for speed in nothing.speed
+    )
+    change = rng.choice([0.0, 0.3]) * rng.random(places)
+    experience = replace(nothing, t_s=21.0, interval_s=1.0, change=change, falls=falls)
+    first = Appraisal(problem, problem.initial, now, experience)
+    try:
+        first.weigh()
+    except InfeasibleError:
+        return
+    rates, slowdowns = rng.choice([1.0, 1.0, 0.3, 4.0], places - problem.n_devices), rng.choice([1.0, 0.5], places)
+    given = problem.initial
+    changed = Conditions(
+        given.rate_bps * rates.reshape(-1, 2), given.rtt_s, given.slowdown * slowdowns[: problem.n_devices]
+    )
+    assert first.under(changed).weigh() == Appraisal(problem, changed, now, experience).weigh()
+
+
+def test_a_plan_is_not_weighed_again_where_nothing_that_it_uses_has_changed(monkeypatch):
+    subject = problem(Demand(9.0))
+    first = appraise(subject, partition=EDGE)
+    first.weigh()
+    worked_out = []
+    whole = Appraisal._candidate
+    monkeypatch.setattr(Appraisal, "_candidate", lambda x, plan: worked_out.append(plan) or whole(x, plan))
+    faster = Conditions(subject.initial.rate_bps * 2, subject.initial.rtt_s, subject.initial.slowdown)
+    assert first.under(faster).weigh()
+    assert worked_out
+    assert EDGE not in worked_out

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import make_problem
 
+from twin.policies import experience
 from twin.policies.experience import Experience, Fall, slower, speeds
 from twin.problem import Conditions, Demand, Observation, Samples
 
@@ -243,3 +244,22 @@ def test_slower_changes_a_copy():
     assert (changed.slowdown[1], changed.rate_bps[0, 0]) == (4.0, pytest.approx(5e6))
     assert (now.slowdown[1], now.rate_bps[0, 0]) == (1.0, FAST_BPS)
     assert speeds(changed)[[1, UP]] == pytest.approx([0.25, 5e6])
+
+
+def test_many_falls_count_as_few_do():
+    # From 64 falls on they are looked through as columns, to the same bits.
+    rng = np.random.default_rng(4)
+    few, many = (), ()
+    for _ in range(400):
+        before = float(rng.choice([3e6, 20e6, 24e6, 90e6])) * float(rng.uniform(0.9, 1.1))
+        gap_s = float(rng.choice([1.0, 10.0]))
+        t_s = (few[-1].t_s if few else 0.0) + gap_s
+        now = before * float(rng.choice([0.3, 1e-6, 0.8]))
+        many = experience._with_fall(many, t_s, before, now)
+        few = tuple(many)
+        for speed in (2.5e6, 21e6, 80e6, 0.0):
+            n, slowness = experience._usual(many, speed)
+            alike = experience._alike(few, speed)
+            assert n == len(alike)
+            assert slowness == (experience._slowness(alike, speed) if alike else 0.0)
+    assert len(many) == len(many.columns) > 64

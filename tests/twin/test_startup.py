@@ -12,7 +12,8 @@ from worlds import tiny_project
 HEAVY = ("networkx", "simpy", "pyarrow", "matplotlib", "torch", "torchvision", "serial", "zmq", "jinja2", "scipy")
 HEAVY += ("joblib", "distributed")
 COMMANDS = ["twin.simulate", "twin.plan", "twin.scenario", "twin.derive", "twin.tracegen", "twin.paper", "twin.sweep"]
-COMMANDS += ["hardware.profile", "hardware.stages"]
+COMMANDS += ["twin.benchmark"]
+COMMANDS += ["hardware.profile", "hardware.stages", "hardware.probe"]
 
 
 def python(code, *arguments):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -31,16 +31,27 @@ class Clock(simpy.Environment):
         entry: Any = (time_s, rank, next(self._eid), event)
         heappush(self._queue, entry)
 
-    def call_job(self, time_s: float, job: Job) -> None:
-        """Call a job's `callbacks` at `time_s`; the job itself is the event, to save making one."""
-        entry: Any = (time_s, job.rank, next(self._eid), job)
-        heappush(self._queue, entry)
+    def job_caller(self) -> Callable[[float, Job], None]:
+        """A function that has a job's `callbacks` called at a time; the job itself is the event, to save making one."""
+        queue: Any = self._queue
+        number = self._eid.__next__
+
+        def call(time_s: float, job: Job) -> None:
+            heappush(queue, (time_s, job.rank, number(), job))
+
+        return call
 
     def play(self, is_over: Callable[[], bool]) -> None:
-        """Process events until none are left or, once the run may end, `is_over` says so."""
-        queue, step = self._queue, self.step
+        """Process events until none are left or, once the run may end, `is_over` says so.
+
+        As `step` does, without looking for events that fail or that stop the run: there are none.
+        """
+        queue = self._queue
         while queue and not (self.may_end and is_over()):
-            step()
+            self._now, _, _, event = heappop(queue)
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            for callback in callbacks:
+                callback(event)
 
 
 class _Call(simpy.Event):

@@ -18,7 +18,7 @@ from twin.control import Controller
 from twin.driving import Arrivals, Ticker
 from twin.energy import Busy, power_samples
 from twin.engine.clock import Clock
-from twin.engine.faults import Faults, faulted_rates
+from twin.engine.faults import Faults
 from twin.engine.plan import Plan, message_visit, work_visit
 from twin.engine.recorder import SpanColumns
 from twin.engine.station import FIRST_RANK, Station
@@ -27,6 +27,7 @@ from twin.engine.switching import Switch
 from twin.problem import LinkProbe
 from twin.records import LOAD, PROBE, Outcome, Reason, RunResult, Spans
 from twin.workload import ServiceNoise
+from twin.world import faulted_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,13 +80,14 @@ class Play:
         self.requests = RequestColumns()
         self.spans = SpanColumns()
         self.samples = SampleColumns()
-        self._service, self._noise = service, ServiceNoise(world.dispersion, world.seed, replication)
+        self._service = service
+        noise = ServiceNoise(world.dispersion, world.seed, replication)
         continuum, rates = world.problem.continuum, faulted_rates(world)
         self.stations = [Station(device.slots) for device in continuum.devices]
         self.stations += [Station() for _ in range(2 * len(continuum.links))]
-        self.stops = Stops(world, self.stations, rates, self.spans)
+        self.stops = Stops(world, self.stations, rates, self.spans, noise)
         self._sent_s = [-math.inf] * len(rates)
-        self._on_served, self._call_job = (self._served,), self.clock.call_job
+        self._on_served, self._call_job = (self._served,), self.clock.job_caller()
         self.faults = Faults(self)
         self.switch = Switch(self)
         self.ticker = Ticker(self)
@@ -143,20 +145,23 @@ class Play:
             self._lose(job, now_s)
             return
         station, amount = stop.station, stop.amount
-        if stop.device >= 0:
-            limit = stop.queue_limit
-            if limit is not None and station.is_full(now_s) and station.waiting(now_s) >= limit:
-                self.end(job, now_s, Outcome.DROPPED, Reason.QUEUE_LIMIT)
-                return
-            luck_of = request if request >= 0 else len(self.requests)
-            if self._service is None:
-                amount *= self._noise.factor(stop.device, luck_of)
-            else:
-                amount = self._service(stop.device, luck_of, amount)
+        if stop.queue_limit is not None and station.is_full(now_s) and station.waiting(now_s) >= stop.queue_limit:
+            self.end(job, now_s, Outcome.DROPPED, Reason.QUEUE_LIMIT)
+            return
+        if self._service is not None and stop.device >= 0:
+            amount = self._service(stop.device, request if request >= 0 else len(self.requests), amount)
+        elif stop.luck is not None:
+            amount *= stop.luck(request if request >= 0 else len(self.requests))
         station.admit(job, now_s, stop.finish, amount)
-        if job.finish_s < math.inf:
-            job.leave_s = leave_s = job.finish_s if stop.device >= 0 else job.finish_s + self._delay_s(stop, job)
-            job.callbacks = self._on_served
+        finish_s = job.finish_s
+        if finish_s < math.inf:
+            if stop.device >= 0:
+                leave_s = finish_s
+            elif stop.slow_start_s:
+                leave_s = finish_s + self._delay_s(stop, job)
+            else:
+                leave_s = finish_s + (stop.overhead_s + stop.rtt_at(finish_s) / 2)
+            job.leave_s, job.callbacks = leave_s, self._on_served
             self._call_job(leave_s, job)
         elif request >= 0:
             self.stuck += 1
@@ -243,13 +248,14 @@ class Play:
         return queue
 
     def _delay_s(self, stop: Stop, job: Job) -> float:
-        """What a message takes beside its transmission; half the rtt is read at the transmission's end."""
-        delay_s = stop.overhead_s + stop.rtt_at(job.finish_s) / 2
-        if stop.slow_start_s:
-            place = stop.visit.place
-            if job.start_s - self._sent_s[place] > stop.slow_start_idle_s:
-                delay_s += stop.slow_start_s
-            self._sent_s[place] = job.finish_s
+        """What a message takes beside its transmission; half the rtt is read at the transmission's end.
+
+        Of a link without slow start, `advance` adds it up itself.
+        """
+        delay_s, place = stop.overhead_s + stop.rtt_at(job.finish_s) / 2, stop.visit.place
+        if job.start_s - self._sent_s[place] > stop.slow_start_idle_s:
+            delay_s += stop.slow_start_s
+        self._sent_s[place] = job.finish_s
         return delay_s
 
     def _served(self, job: Job) -> None:

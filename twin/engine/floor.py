@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.engine.batches import REQUEST, Batch, Chunk, from_rows, merged
-from twin.engine.faults import faulted_rates
 from twin.engine.history import History
 from twin.engine.lindley import serve
 from twin.engine.routes import LAST, Group, Routes
 from twin.records import PROBE
 from twin.workload import ServiceNoise
+from twin.world import faulted_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -35,6 +35,8 @@ _LONG = 48
 """Length of queues from which on following each is quicker than a loop over all jobs."""
 _ROUND = 16
 """Queues below which following each is quicker than one more round over all of them."""
+_CROWD = 96
+"""Jobs up to which one call each is quicker than one for all."""
 _PIECES_PER_JOB = 2
 """Pieces of a rate per job above which most jobs meet a change of the rate."""
 _NONE = np.empty(0, dtype=np.intp)
@@ -115,7 +117,7 @@ def _setting(arrived_s: Floats, amounts: Floats, free_s: float, rate: Steps) -> 
     last_s = rate.finish(max(free_s, float(arrived_s[-1])), float(amounts.sum()))
     if last_s == math.inf:
         return None
-    pieces = pieces_of(rate, float(arrived_s[0]), last_s, _PIECES_PER_JOB * len(arrived_s))
+    pieces = pieces_of(rate, max(free_s, float(arrived_s[0])), last_s, _PIECES_PER_JOB * len(arrived_s))
     return None if pieces is None else _in_pieces(arrived_s, amounts, free_s, rate, *pieces)
 
 
@@ -134,11 +136,16 @@ def _clocks(arrived: Floats, amounts: Floats, free: float) -> tuple[Floats, Flag
 def _in_pieces(
     arrived_s: Floats, amounts: Floats, free_s: float, rate: Steps, knots_s: Floats, rates: Floats
 ) -> _Setting:
-    """The setting under a rate of several pieces that start at `knots_s`, the last of which ends at infinity."""
+    """The setting under a rate of several pieces that start at `knots_s`, the last of which ends at infinity.
+
+    They need not reach back to arrivals from before the server was free: those wait, whenever it was that they came.
+    """
     delivered = np.concatenate([[0.0], np.cumsum(np.diff(knots_s) * rates[:-1])])
     of_arrival = spread(np.searchsorted(arrived_s, knots_s[1:]), len(arrived_s))
     arrived = delivered[of_arrival] + rates[of_arrival] * (arrived_s - knots_s[of_arrival])
     from_s = max(free_s, float(arrived_s[0]))
+    if free_s > arrived_s[0]:
+        arrived[: np.searchsorted(arrived_s, free_s)] = -1.0
     position = int(np.searchsorted(knots_s, from_s, side="right")) - 1
     free = float(delivered[position] + rates[position] * (from_s - knots_s[position]))
     start, waits = _clocks(arrived, amounts, free)
@@ -200,13 +207,20 @@ def _in_rounds(x: _Setting, finish_s: Floats, waiting: NDArray[np.intp]) -> None
             before_s[0] = x.free_s
         start_s = np.maximum(x.arrived_s[now], before_s)
         finish_s[now] = start_s + x.lasts_s[now]
-        if x.special is not None and (special := np.flatnonzero(x.special[now])).size:
+        if x.special is not None and (special := x.special[now].nonzero()[0]).size:
             jobs = now[special]
-            finish_s[jobs] = x.rate.finish_many(start_s[special], x.amounts[jobs])
+            finish_s[jobs] = _finished(x.rate, start_s[special], x.amounts[jobs])
         now = now[now < n - 1] + 1
         now = now[x.waits[now]]
     for job in now.tolist():
         _in_runs(x, finish_s, job)
+
+
+def _finished(rate: Steps, starts_s: Floats, amounts: Floats) -> Floats | list[float]:
+    """When jobs end that meet a change of the rate."""
+    if len(starts_s) > _CROWD:
+        return rate.finish_many(starts_s, amounts)
+    return [rate.finish(start_s, amount) for start_s, amount in zip(starts_s.tolist(), amounts.tolist(), strict=True)]
 
 
 def _in_runs(x: _Setting, finish_s: Floats, job: int) -> None:

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from twin.engine.station import Job
+from twin.engine.windows import at_of, finish_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from twin.engine.recorder import SpanColumns
     from twin.engine.station import Station
     from twin.steps import Steps
+    from twin.workload import ServiceNoise
     from twin.world import World
 
 
@@ -29,6 +31,7 @@ class Stop:
         amount: Seconds of nominal work, or bits.
         station: The station.
         finish: When an amount of work that starts at a time is done.
+        luck: Factor of a request's work, or None where there is none.
         queue_limit: How many jobs may wait, or None.
         overhead_s: Message overhead; 0 for work.
         slow_start_s: What a message takes longer after a pause; 0 for work.
@@ -42,6 +45,7 @@ class Stop:
         "device",
         "epoch",
         "finish",
+        "luck",
         "number",
         "overhead_s",
         "queue_limit",
@@ -54,9 +58,10 @@ class Stop:
 
     def __init__(self, world: World, visit: Visit, epoch: int, number: int, station: Station, rate: Steps) -> None:
         self.visit, self.epoch, self.number = visit, epoch, number
-        self.station, self.finish = station, _finish_of(rate)
+        self.station, self.finish = station, finish_of(rate)
         self.device, self.amount = visit.device, visit.amount
         self.after: Stop | None = None
+        self.luck: Callable[[int], float] | None = None
         self.queue_limit: int | None = None
         self.overhead_s = self.slow_start_s = self.slow_start_idle_s = 0.0
         self.rtt_at: Callable[[float], float] = float
@@ -66,15 +71,7 @@ class Stop:
             link = world.problem.continuum.links[visit.link]
             self.overhead_s = link.message_overhead_s
             self.slow_start_s, self.slow_start_idle_s = link.slow_start_s, link.slow_start_idle_s
-            self.rtt_at = world.links[visit.link].rtt.at
-
-
-def _finish_of(rate: Steps) -> Callable[[float, float], float]:
-    """What `Steps.finish` gives, with less ado for a rate that never changes."""
-    if len(rate.tables.rates) > 1 or not rate.tables.rates[0] > 0.0:
-        return rate.finish
-    per_s = rate.tables.rates[0]
-    return lambda start_s, amount: start_s + amount / per_s
+            self.rtt_at = at_of(world.links[visit.link].rtt)
 
 
 class Stops:
@@ -85,10 +82,19 @@ class Stops:
         stations: The stations.
         rates: Rate at which each place delivers work.
         spans: Numbers the stops.
+        noise: Luck of each device.
     """
 
-    def __init__(self, world: World, stations: Sequence[Station], rates: Sequence[Steps], spans: SpanColumns) -> None:
+    def __init__(
+        self,
+        world: World,
+        stations: Sequence[Station],
+        rates: Sequence[Steps],
+        spans: SpanColumns,
+        noise: ServiceNoise,
+    ) -> None:
         self._world, self._stations, self._rates, self._spans = world, stations, rates, spans
+        self._luck = [noise.of(device) for device in range(world.problem.n_devices)]
         self._plan: Plan | None = None
         self._first: Stop | None = None
 
@@ -106,4 +112,7 @@ class Stops:
 
     def _stop(self, visit: Visit, epoch: int) -> Stop:
         number = self._spans.number(visit, epoch)
-        return Stop(self._world, visit, epoch, number, self._stations[visit.station], self._rates[visit.place])
+        stop = Stop(self._world, visit, epoch, number, self._stations[visit.station], self._rates[visit.place])
+        if visit.device >= 0:
+            stop.luck = self._luck[visit.device]
+        return stop

@@ -138,7 +138,7 @@ class Adaptive:
         if not (stale[0].any() or stale[1].any()):
             return ()
         hopeful = hopes.hopeful(observation, conditions, stale, self.stale_s)
-        wish = Appraisal(problem, hopeful, observation, appraisal.experience).weigh()[0].partition
+        wish = appraisal.under(hopeful).weigh()[0].partition
         return () if wish == chosen else hopes.probes(problem, conditions, wish, stale, self.probe_time_s)
 
 

@@ -7,20 +7,22 @@ they vary as usual, up or down, or one of them falls as it fell before.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twin.cost import predict, station_of
+from twin.cost import Predictor, route_of, station_of
 from twin.policies.experience import slower, speeds
 from twin.problem import Candidate, Conditions
-from twin.search import candidates, score_of
+from twin.search import candidates, scorer
 from twin.units import BITS_PER_BYTE
-from twin.waiting import behind_s, growth_s, luck_s
+from twin.waiting import behind_s, luck_and_growth_s
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from twin.cost import Prediction
     from twin.partition import Partition
     from twin.policies.experience import Experience, Risk
@@ -45,34 +47,84 @@ class Appraisal:
         conditions: Estimated state of links and devices, without what is down.
         observation: The observation.
         experience: What links and devices have done before.
+        before: The same under other conditions; what it knows of plans that use nothing that differs is used again.
     """
 
     problem: Problem
     conditions: Conditions
     observation: Observation
     experience: Experience
+    before: Appraisal | None = None
 
     def weigh(self) -> list[Candidate]:
         """The best few plans and the running one, the best first.
 
         Plans that miss the deadline come after those that meet it; of equal scores the least bottleneck comes first.
         """
-        weighed = []
-        for partition in self._partitions():
-            candidate, bottleneck_s = self._candidate(partition)
-            weighed.append((is_late(self.problem, candidate), candidate.score, bottleneck_s, candidate))
+        weighed = [self._weighed(partition) for partition in self._partitions()]
         weighed.sort(key=lambda entry: entry[:3])
         return [candidate for *_, candidate in weighed]
 
+    def under(self, conditions: Conditions) -> Appraisal:
+        """The same decision under other goodputs and slowdowns."""
+        return replace(self, conditions=conditions, before=self)
+
     def is_exposed(self, partition: Partition) -> bool:
         """Whether a plan uses something that has fallen before."""
-        busy_s = predict(self.problem, partition, self.conditions).busy_s
-        return any(busy_s[self._station(risk.place)] > 0 for risk in self.risks)
+        prediction = self._predictor.predict(partition)
+        return any(prediction.held_s(self._station(risk.place)) > 0 for risk in self.risks)
 
     @cached_property
     def risks(self) -> list[Risk]:
         """The falls that may come."""
         return self.experience.risks(self.conditions)
+
+    def _weighed(self, partition: Partition) -> tuple[bool, float, float, Candidate]:
+        """Whether a plan is late, its score, its bottleneck, and the plan."""
+        known = None if self.before is None else self.before.entries.get(partition)
+        if known is None or self._uses_any(partition, self._changed):
+            candidate, bottleneck_s = self._candidate(partition)
+            known = is_late(self.problem, candidate), candidate.score, bottleneck_s, candidate
+        self.entries[partition] = known
+        return known
+
+    @cached_property
+    def entries(self) -> dict[Partition, tuple[bool, float, float, Candidate]]:
+        """The plans that were weighed."""
+        return {}
+
+    @cached_property
+    def _changed(self) -> list[int]:
+        """Stations whose speed differs from what it was before."""
+        assert self.before is not None  # noqa: S101 - asked for only then
+        now, then = self.conditions, self.before.conditions
+        links = (now.rate_bps != then.rate_bps) | (now.rtt_s != then.rtt_s)[:, None]
+        differs = np.concatenate([now.slowdown != then.slowdown, links.ravel()])
+        return [self._station(place) for place in np.flatnonzero(differs).tolist()]
+
+    def _uses_any(self, partition: Partition, stations: Iterable[int]) -> bool:
+        """Whether a plan uses one of some stations, or may do so."""
+        route = route_of(self.problem, partition)
+        used = {work.device for work in route.work} | {load.station for load in route.loads}
+        return not used.isdisjoint(stations)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self.problem, self.conditions)
+
+    @cached_property
+    def _score_of(self) -> Callable[[float, float], float]:
+        """Score of a latency and an energy."""
+        return scorer(self.problem)
+
+    @cached_property
+    def _after(self) -> list[tuple[Risk, int, Predictor]]:
+        """Each fall that may come, the station that it meets, and what is predicted after it."""
+        problem, now = self.problem, self.conditions
+        return [
+            (risk, self._station(risk.place), Predictor(problem, slower(problem, now, {risk.place: risk.slowness})))
+            for risk in self.risks
+        ]
 
     @cached_property
     def _gone(self) -> set[int]:
@@ -99,9 +151,10 @@ class Appraisal:
 
     def _candidate(self, partition: Partition) -> tuple[Candidate, float]:
         """A plan with its mean score and its latency, and its bottleneck."""
-        prediction = predict(self.problem, partition, self.conditions)
-        latency_s, energy_j = self._outcome(prediction)
-        score = math.inf if self._gone & set(partition.placement) else score_of(self.problem, latency_s, energy_j)
+        prediction = self._predictor.predict(partition)
+        latency_s, energy_j = self._latency_s(prediction), prediction.energy_j(self.problem.objective.boundary)
+        is_lost = bool(self._gone) and not self._gone.isdisjoint(partition.placement)
+        score = math.inf if is_lost else self._score_of(latency_s, energy_j)
         if math.isfinite(score):
             score = self._mean_score(prediction, partition, score)
         known_j = None if math.isnan(energy_j) else energy_j
@@ -110,38 +163,33 @@ class Appraisal:
     def _mean_score(self, prediction: Prediction, partition: Partition, score: float) -> float:
         """The score over what may happen: usual changes, then falls of what the plan uses."""
         if self._varied:
-            score = sum(self._score(partition, conditions) for conditions in self._varied) / len(self._varied)
+            scores = [self._score(predictor.predict(partition)) for predictor in self._varied]
+            score = sum(scores) / len(scores)
         mean = score
-        for risk in self.risks:
-            after = predict(self.problem, partition, slower(self.problem, self.conditions, {risk.place: risk.slowness}))
-            if after.busy_s[self._station(risk.place)] > 0:
-                caught = score_of(self.problem, *self._outcome(after, self.experience.interval_s))
-                mean += risk.within(self._blind_s + self._use_s(prediction, risk)) * (caught - score)
+        for risk, station, predictor in self._after:
+            after = predictor.predict(partition)
+            if after.held_s(station) > 0:
+                caught = self._score(after, self.experience.interval_s)
+                mean += risk.within(self._blind_s + min(prediction.held_s(station), _HORIZON_S)) * (caught - score)
         return mean
 
-    def _use_s(self, prediction: Prediction, risk: Risk) -> float:
-        """Time for which a request uses a place; a fall in that time catches it, too."""
-        return min(float(prediction.busy_s[self._station(risk.place)]), _HORIZON_S)
+    def _score(self, prediction: Prediction, horizon_s: float = _HORIZON_S) -> float:
+        energy_j = prediction.energy_j(self.problem.objective.boundary) if self.problem.objective.energy else math.nan
+        return self._score_of(self._latency_s(prediction, horizon_s), energy_j)
 
-    def _score(self, partition: Partition, conditions: Conditions) -> float:
-        return score_of(self.problem, *self._outcome(predict(self.problem, partition, conditions)))
-
-    def _outcome(self, prediction: Prediction, horizon_s: float = _HORIZON_S) -> tuple[float, float]:
-        """Mean latency over a time, waiting included, and joules."""
-        problem = self.problem
-        energy_j = prediction.energy_j(problem.objective.boundary)
-        demand = problem.demand
+    def _latency_s(self, prediction: Prediction, horizon_s: float = _HORIZON_S) -> float:
+        """Mean latency over a time, waiting included."""
+        demand = self.problem.demand
         if demand.rate_rps is None:
             queueing_s = demand.clients * prediction.bottleneck_s - demand.think_time_s
-            return max(prediction.latency_s, queueing_s), energy_j
-        latency_s = (
-            prediction.latency_s + luck_s(problem, prediction, horizon_s) + growth_s(problem, prediction, horizon_s)
-        )
+            return max(prediction.latency_s, queueing_s)
+        luck_s, growth_s = luck_and_growth_s(self.problem, prediction, horizon_s)
+        latency_s = prediction.latency_s + luck_s + growth_s
         for station, backlog_s in self._backlog_s.items():
-            busy_s = float(prediction.busy_s[station])
+            busy_s = prediction.held_s(station)
             if 0 < busy_s < math.inf:
                 latency_s += behind_s(backlog_s, demand.rate_rps * busy_s, self.experience.interval_s)
-        return latency_s, energy_j
+        return latency_s
 
     @cached_property
     def _expected(self) -> Conditions:
@@ -154,15 +202,18 @@ class Appraisal:
         return slower(self.problem, self.conditions, slowness)
 
     @cached_property
-    def _varied(self) -> tuple[Conditions, ...]:
-        """The conditions with all speeds up and down by their usual change; empty where they hardly change."""
+    def _varied(self) -> tuple[Predictor, ...]:
+        """What is predicted with all speeds up and down by their usual change; empty where they hardly change."""
         change = self.experience.change
         if float(change.max()) < _STEADY:
             return ()
         n = self.problem.n_devices
         factors = (np.exp(change), np.exp(-change))
         now = self.conditions
-        return tuple(Conditions(now.rate_bps * x[n:].reshape(-1, 2), now.rtt_s, now.slowdown / x[:n]) for x in factors)
+        return tuple(
+            Predictor(self.problem, Conditions(now.rate_bps * x[n:].reshape(-1, 2), now.rtt_s, now.slowdown / x[:n]))
+            for x in factors
+        )
 
     @cached_property
     def _backlog_s(self) -> dict[int, float]:
@@ -187,7 +238,7 @@ class Appraisal:
     def _each_s(self, running: Partition) -> dict[int, float]:
         """Time of one job by place."""
         n, now = self.problem.n_devices, self.observation.samples
-        prediction = predict(self.problem, running, self.conditions)
+        prediction = self._predictor.predict(running)
         each_s = {stage.device: stage.service_s for stage in prediction.stages}
         each_s |= {n + 2 * x.link + x.direction: x.transmit_s for x in prediction.transfers}
         slowness = 1 / np.maximum(speeds(self.conditions), _STUCK)

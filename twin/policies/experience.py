@@ -29,6 +29,8 @@ _GRACE_S = 10.0
 """Time without falls that is taken to have been before the first look, so that one fall is not all there is."""
 _LEAST = 1e-4
 """Share of the speed before that is left after the deepest fall that is reckoned with."""
+_MANY = 64
+"""Falls from which on they are kept as columns, too."""
 _MEMORY = 0.3
 """Weight of the newest change in the usual change."""
 
@@ -103,11 +105,11 @@ class Experience:
         """The falls that may come, as often and as deep as before from the present level."""
         risks = []
         for place, now in enumerate(speeds(conditions).tolist()):
-            alike = self._alike(place, now)
-            if now > 0 and alike:
+            n, slowness = _usual(self.falls[place], now)
+            if now > 0 and n:
                 level = _level(now)
                 seen_s = sum(self.seen_s[place].get(level + k, 0.0) for k in (-1, 0, 1))
-                risks.append(Risk(place, len(alike) / (seen_s + _GRACE_S), _slowness(alike, now)))
+                risks.append(Risk(place, n / (seen_s + _GRACE_S), slowness))
         return risks
 
     def falling(self, problem: Problem, observation: Observation) -> list[int]:
@@ -126,14 +128,10 @@ class Experience:
         now = speeds(conditions)
         for place in self.falling(problem, observation):
             newest = self.falls[place][-1]
-            before = [x for x in self._alike(place, newest.before) if x is not newest]
+            before = [x for x in _alike(self.falls[place], newest.before) if x is not newest]
             if before and now[place] > 0:
                 slowness[place] = max(_slowness(before, newest.before), 1 / float(now[place]))
         return slower(problem, conditions, slowness)
-
-    def _alike(self, place: int, speed: float) -> list[Fall]:
-        """Falls from the level of a speed."""
-        return [x for x in self.falls[place] if speed / _ALIKE <= x.before <= speed * _ALIKE and x.after < speed]
 
 
 def speeds(conditions: Conditions) -> np.ndarray:
@@ -154,8 +152,52 @@ def slower(problem: Problem, conditions: Conditions, slowness: Mapping[int, floa
 
 def _with_fall(falls: tuple[Fall, ...], t_s: float, before: float, now: float) -> tuple[Fall, ...]:
     if falls and t_s - falls[-1].t_s <= _ONE_FALL_S and now < before:
-        return (*falls[:-1], falls[-1]._replace(after=min(falls[-1].after, now)))
-    return (*falls, Fall(t_s, before, now)) if now < before * _DEEP else falls
+        return Falls.grown(falls[:-1], falls[-1]._replace(after=min(falls[-1].after, now)), _columns(falls))
+    return Falls.grown(falls, Fall(t_s, before, now), _columns(falls)) if now < before * _DEEP else falls
+
+
+class Falls(tuple[Fall, ...]):  # noqa: SLOT001 - a tuple has no room for slots
+    """Many falls of a place, with their speeds as columns, for to look through them one by one takes long.
+
+    Attributes:
+        columns: Speed before and after each, shape [n, 2]; None where they are few.
+    """
+
+    columns: np.ndarray | None = None
+
+    @classmethod
+    def grown(cls, falls: tuple[Fall, ...], newest: Fall, columns: np.ndarray | None) -> Falls:
+        """The falls and one more; `columns` may hold more rows than there are falls."""
+        grown = cls((*falls, newest))
+        if columns is not None:
+            grown.columns = np.vstack([columns[: len(falls)], newest[1:]])
+        elif len(grown) >= _MANY:
+            grown.columns = np.array([fall[1:] for fall in grown])
+        return grown
+
+
+def _columns(falls: tuple[Fall, ...]) -> np.ndarray | None:
+    return falls.columns if isinstance(falls, Falls) else None
+
+
+def _usual(falls: tuple[Fall, ...], speed: float) -> tuple[int, float]:
+    """How many falls there were from the level of a speed, and the mean time per unit of work after them."""
+    columns = _columns(falls)
+    if columns is None:
+        alike = _alike(falls, speed)
+        return len(alike), _slowness(alike, speed) if alike and speed > 0 else 0.0
+    before, after = columns.T
+    after = after[(before >= speed / _ALIKE) & (before <= speed * _ALIKE) & (after < speed)]
+    if not len(after) or not speed > 0:
+        return len(after), 0.0
+    # Added up one after the other, as `sum` does.
+    return len(after), float(np.add.accumulate(1 / np.maximum(after, speed * _LEAST))[-1]) / len(after)
+
+
+def _alike(falls: tuple[Fall, ...], speed: float) -> list[Fall]:
+    """Falls from the level of a speed."""
+    low, high = speed / _ALIKE, speed * _ALIKE
+    return [x for x in falls if low <= x.before <= high and x.after < speed]
 
 
 def _slowness(falls: list[Fall], speed: float) -> float:

@@ -7,10 +7,10 @@ from heapq import heapify, heappop, heappush, heapreplace
 from typing import TYPE_CHECKING, NamedTuple
 
 from twin.cost import COMPUTE, IDLE, RECEIVE, TRANSMIT, throughput_rps
-from twin.engine.faults import faulted_rates
 from twin.engine.plan import make_plan
 from twin.records import PROBE
 from twin.references.queues import Walker, under_way
+from twin.world import faulted_rates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

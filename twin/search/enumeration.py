@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from twin.problem import Problem
     from twin.search.goals import Goal
     from twin.search.space import Situation
+
+
+_MOST_PARTITIONS = 4096
+"""Partitions of a problem that are kept."""
 
 
 class _Room(threading.local):
@@ -60,6 +65,12 @@ class Weighed:
         rates_bps = situation.conditions.rate_bps
         all_work = rates_bps.min(initial=np.inf) > 0 and bool(situation.device_up.all())
         self._excludes = not all_work or np.isfinite(goal.deadline_s)
+
+    def aimed_at(self, goal: Goal) -> Weighed:
+        """The same plans for another goal with the same constraints and the same joules."""
+        other = copy(self)
+        other.goal = goal
+        return other
 
     def scores(self, block: Block) -> np.ndarray:
         """Score of every plan of a block, infinite where it is excluded, shape [r, C].
@@ -108,25 +119,40 @@ class Weighed:
         placements = self._placements(block, cells)
         return int(cells[np.lexsort(placements.T[::-1])[0]])
 
-    def plan(self, block: Block, cell: int) -> Plan:
-        """The plan at a cell that is not excluded."""
+    def plans(self, block: Block, cells: np.ndarray) -> list[Plan]:
+        """The plans at some cells that are not excluded."""
         goal = self.goal
-        row, column = divmod(cell, block.shape[1])
-        at_empty = np.flatnonzero(block.empty_at == cell)
-        if len(at_empty):
-            values = self.values[:, block.empty[at_empty[0]]]
-        else:
-            values = self._rows(self.values, block)[:, row] + self.values[:, self._n_rows + column]
-        latency_s, active_j = float(values[LATENCY]), float(values[ENERGY])
-        bottleneck_s = float(values[STATIONS:].max(initial=0.0))
-        energy_j = float(goal.energy_j(latency_s, active_j, bottleneck_s))
-        return Plan(
-            Partition(tuple(self._placements(block, np.array([cell]))[0].tolist()), self._n_devices),
-            float(goal.score(latency_s, energy_j, bottleneck_s)),
-            latency_s,
-            energy_j if self._knows_energy else None,
-            bottleneck_s,
-        )
+        rows, columns = np.divmod(cells, block.shape[1])
+        values = self._rows(self.values, block)[:, rows] + self.values[:, self._n_rows + columns]
+        is_empty = block.empty_at[:, None] == cells
+        at = np.flatnonzero(is_empty.any(axis=0))
+        if len(at):
+            values[:, at] = self.values[:, block.empty[is_empty[:, at].argmax(axis=0)]]
+        latency_s = values[LATENCY]
+        bottleneck_s = values[STATIONS:].max(axis=0, initial=0.0)
+        energy_j = goal.energy_j(latency_s, values[ENERGY], bottleneck_s)
+        scores = goal.score(latency_s, energy_j, bottleneck_s)
+        columns_of = (x.tolist() for x in (scores, latency_s, energy_j, bottleneck_s))
+        return [
+            Plan(partition, score, latency, joules if self._knows_energy else None, held)
+            for partition, score, latency, joules, held in zip(self._partitions(block, cells), *columns_of, strict=True)
+        ]
+
+    def _partitions(self, block: Block, cells: np.ndarray) -> list[Partition]:
+        """The partitions at some cells; each is made once for a problem."""
+        known = self.table.partitions
+        rows, columns = np.divmod(cells, block.shape[1])
+        if not isinstance(block.rows, slice):
+            rows = block.rows[rows]
+        keys = list(zip(rows.tolist(), columns.tolist(), strict=True))
+        found = [known.get(key) for key in keys]
+        new = [at for at, partition in enumerate(found) if partition is None]
+        if new and len(known) > _MOST_PARTITIONS:
+            known.clear()
+        placements = self._placements(block, cells[new]).tolist() if new else []
+        for at, placement in zip(new, placements, strict=True):
+            found[at] = known[keys[at]] = Partition(tuple(placement), self._n_devices)
+        return [partition for partition in found if partition is not None]
 
     def _idle_share_s(self, block: Block) -> np.ndarray:
         """One request's share of the time (see `Goal`), shape [r, C]."""
@@ -210,8 +236,8 @@ def _best_of(weighed: Weighed, block: Block, n: int) -> list[Plan]:
     if weighed.goal.bottleneck_per_s > 0 and len(equal) > 1:
         equal = weighed.fastest(block, equal)
     first = weighed.first(block, equal)
-    plans = [weighed.plan(block, first)]
+    cells = np.array([first])
     if n > 1:
-        cells = np.argpartition(scores, n - 1)[:n] if n < len(scores) else np.arange(len(scores))
-        plans += [weighed.plan(block, int(cell)) for cell in cells if cell != first and np.isfinite(scores[cell])]
-    return plans
+        others = np.argpartition(scores, n - 1)[:n] if n < len(scores) else np.arange(len(scores))
+        cells = np.concatenate([cells, others[(others != first) & np.isfinite(scores[others])]])
+    return weighed.plans(block, cells)

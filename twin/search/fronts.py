@@ -31,7 +31,7 @@ def _weigh_all(problem: Problem, situation: Situation, goal: Goal) -> list[Plan]
     plans: list[Plan] = []
     for block in weighed.table.blocks():
         latency_s, energy_j = weighed.points(block)
-        plans += [weighed.plan(block, int(cell)) for cell in front_of(latency_s.reshape(-1), energy_j.reshape(-1))]
+        plans += weighed.plans(block, front_of(latency_s.reshape(-1), energy_j.reshape(-1)))
     return plans
 
 
@@ -52,7 +52,7 @@ def _weigh_rows(problem: Problem, situation: Situation, goal: Goal) -> list[Plan
             block_latency_s, block_energy_j = (x.reshape(-1) for x in weighed.points(block))
             open_cells = np.flatnonzero(np.isfinite(block_latency_s) & ~known.beats(block_latency_s, block_energy_j))
             found = open_cells[front_of(block_latency_s[open_cells], block_energy_j[open_cells])]
-            plans = _best_of(plans + [weighed.plan(block, int(cell)) for cell in found])
+            plans = _best_of(plans + weighed.plans(block, found))
             known = _front(plans)
     return plans
 

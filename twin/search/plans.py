@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -14,6 +14,7 @@ from twin.search.space import space_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from twin.partition import Partition
     from twin.problem import Problem
     from twin.search.space import Space
 
@@ -51,11 +52,13 @@ class Table:
         ledger: What the plans use.
         space: The down-sets that they are made of.
         whole: All plans as one block, or None where they are too many.
+        partitions: Those that were asked for, by row and column.
     """
 
     ledger: Ledger
     space: Space
     whole: Block | None
+    partitions: dict[tuple[int, int], Partition] = field(default_factory=dict)
 
     def blocks(self, order: np.ndarray | None = None) -> Iterator[Block]:
         """The whole table, or blocks of rows in the given order, small ones first.

@@ -19,13 +19,15 @@ from twin.search.relaxed import least_latency, relax, row_bounds
 from twin.search.space import nominal, situation_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from twin.partition import Partition
     from twin.problem import Boundary, Conditions, Problem
     from twin.search.space import Situation
 
-__all__ = ["Aim", "Plan", "References", "best", "candidates", "evaluate", "pareto", "references", "score_of"]
+__all__ = ["Aim", "Plan", "References", "best", "candidates", "evaluate", "pareto", "references", "score_of", "scorer"]
 
 
 _TRIED = 4
@@ -111,12 +113,15 @@ def candidates(
     """
     goal = _goal(problem, objective)
     situation = situation_of(problem, conditions, available, link_up)
-    found = _solve(problem, situation, goal, n)
+    weighed = Weighed(problem, situation, goal) if is_small(problem) else None
+    found = _solve(problem, situation, goal, n) if weighed is None else best_plans(weighed, n)
     if not found:
         return _nearest(problem, situation, goal, n)
     plans = {plan.partition: plan for plan in found}
     if goal.bottleneck_per_s == 0:
-        for plan in _solve(problem, situation, goal.most_throughput(), 1):
+        widest = goal.most_throughput()
+        most = _solve(problem, situation, widest, 1) if weighed is None else best_plans(weighed.aimed_at(widest), 1)
+        for plan in most:
             plans.setdefault(plan.partition, _plan(problem, situation, goal, plan.partition))
     return sorted(plans.values(), key=lambda plan: max(plan.score, found[0].score))
 
@@ -185,6 +190,20 @@ def score_of(problem: Problem, latency_s: float, energy_j: float, *, objective: 
     """
     goal = _goal(problem, objective)
     return goal.score(latency_s, energy_j, math.nan) if math.isfinite(latency_s) else math.inf
+
+
+def scorer(problem: Problem) -> Callable[[float, float], float]:
+    """What `score_of` gives for the problem's own objective, as a function of a latency and an energy.
+
+    Raises:
+        ScenarioError: Energy has a weight, and the power of a device is not known.
+    """
+    goal = _goal(problem, None)
+
+    def score(latency_s: float, energy_j: float) -> float:
+        return goal.score(latency_s, energy_j, math.nan) if math.isfinite(latency_s) else math.inf
+
+    return score
 
 
 def references(problem: Problem, *, objective: Aim = None) -> References:

@@ -86,6 +86,17 @@ class Steps:
         local_s = t_s if 0.0 <= t_s < tables.limit_s else self._fold(t_s)
         return tables.readings[bisect_right(tables.knots_s, local_s) - 1]
 
+    def around(self, t_s: float) -> tuple[int, float, float]:
+        """The piece in which a time lies, in the order of `tables`, with its start and end in that turn of the loop.
+
+        Raises:
+            TraceError: The function has ended and says `error`.
+        """
+        tables = self.tables
+        local_s = t_s if 0.0 <= t_s < tables.limit_s else self._fold(t_s)
+        piece, offset_s = bisect_right(tables.knots_s, local_s) - 1, t_s - local_s
+        return piece, offset_s + tables.knots_s[piece], offset_s + tables.ends_s[piece]
+
     def finish(self, start_s: float, amount: float) -> float:
         """First time >= `start_s` at which `amount` has been delivered since `start_s`.
 

@@ -1,0 +1,1 @@
+"""How fast engines, searches and policies are, as multiples of other programs in one run."""
