@@ -59,3 +59,11 @@ class SweepError(TwinError):
 
 class MachineError(TwinError):
     """The machines of a testbed do not fit together: weights that differ, inputs that cannot be read."""
+
+
+class ComparisonError(TwinError):
+    """Two results cannot be compared: another model, workload or machines; a requirement that names nothing known."""
+
+
+class CalibrationError(TwinError):
+    """A calibration cannot be made or used: measured runs or a scenario that do not fit it, a malformed file."""

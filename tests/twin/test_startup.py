@@ -12,7 +12,7 @@ from worlds import tiny_project
 HEAVY = ("networkx", "simpy", "pyarrow", "matplotlib", "torch", "torchvision", "serial", "zmq", "jinja2", "scipy")
 HEAVY += ("joblib", "distributed")
 COMMANDS = ["twin.simulate", "twin.plan", "twin.scenario", "twin.derive", "twin.tracegen", "twin.paper", "twin.sweep"]
-COMMANDS += ["twin.benchmark"]
+COMMANDS += ["twin.benchmark", "twin.compare"]
 COMMANDS += ["hardware.profile", "hardware.stages", "hardware.probe"]
 
 
