@@ -291,7 +291,7 @@ class TestbedBackend:
                 self._conversations[device] = self._remotes[device].dial()
                 del self._died_s[device]
 
-    def _caveats(self, lost: Sequence[str]) -> list[str]:
+    def _caveats(self, troubles: Sequence[str]) -> list[str]:
         """What a reader of the figures should bear in mind, in sentences."""
         kinds = {kind: [x["name"] for x in self.machines if x["emulate"] == kind] for kind in _KIND_WORDS}
         said = [f"{', '.join(names)}: {_KIND_WORDS[kind]}." for kind, names in kinds.items() if names]
@@ -301,7 +301,7 @@ class TestbedBackend:
             ends = (continuum.names[link.a], continuum.names[link.b])
             warning = entry.warning(ends if entry.direction == 0 else ends[::-1])
             said += [] if warning is None else [f"{warning}."]
-        return [*said, *(f"{text}." for text in lost)]
+        return [*said, *(f"{text}." for text in troubles)]
 
     @property
     def _idle_s(self) -> float:
@@ -353,7 +353,7 @@ class TestbedBackend:
             "troubles": [text for reply in replies if reply is not None for text in reply["troubles"]],
             "notes": [*self.notes, *lost, *(error for watch in watches for error in watch.errors)],
         }
-        facts["caveats"] = self._caveats(lost)
+        facts["caveats"] = self._caveats([*lost, *facts["troubles"]])
         self.collected = put_together(self._plan.world, label, self._plan.source, replication, replies, clocks, facts)
         return self.collected.result
 

@@ -103,9 +103,7 @@ def put_together(
             times_s = np.stack([columns["start_s"], columns["end_s"]], axis=1)
             parts.append(spans_table(columns, replication, clock.shift_s(times_s) - zero_s))
             for position, entry in enumerate(reply["meters"]):
-                table = unpack_arrays(reply.blobs[1 + 2 * position])
-                table["t_s"] = table["t_s"] + clock.shift_s(table["t_s"]) - zero_s
-                readings.append(MeterReadings(**table))
+                readings.append(MeterReadings(**unpack_arrays(reply.blobs[1 + 2 * position])))
                 meters.append(entry)
                 frames[entry["facts"]["device"]] = reply.blobs[2 + 2 * position]
     spans = Spans.concatenate(parts)
@@ -130,6 +128,7 @@ def put_together(
             "switches": edge["switches"],
             "duplicates": edge["duplicates"],
             "length_s": edge["end_s"],
+            "caveats": [*facts.get("caveats", ()), *(text for entry in meters for text in entry["complaints"])],
             "meters": [entry["facts"] for entry in meters],
             "metering": [{key: x for key, x in entry.items() if key != "facts"} for entry in meters],
         },

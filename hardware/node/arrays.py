@@ -27,9 +27,14 @@ def unpack_arrays(data: bytes) -> dict[str, np.ndarray]:
         TransportError: They are something else.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as columns:
+        columns = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(columns, np.lib.npyio.NpzFile):
+            raise TransportError("one array arrived where columns belong; use one version on every machine")
+        with columns:
             return {name: columns[name] for name in columns.files}
-    except (ValueError, OSError, EOFError) as error:
+    except TransportError:
+        raise
+    except Exception as error:  # noqa: BLE001 - damaged bytes make numpy, zipfile and zlib raise nearly anything
         raise TransportError(
             f"columns that arrived cannot be read ({error}); use one version on every machine"
         ) from error

@@ -82,7 +82,7 @@ def _check(entries: Iterable[zipfile.ZipInfo]) -> None:
         raise MeasurementError("the scenario that was sent is too large for an agent")
     for entry in entries:
         place = PurePosixPath(entry.filename)
-        if place.is_absolute() or ".." in place.parts or "\\" in entry.filename or entry.is_dir():
+        if not place.name or place.is_absolute() or ".." in place.parts or "\\" in entry.filename or entry.is_dir():
             raise MeasurementError(f"the scenario that was sent holds `{entry.filename}`, which is no proper place")
 
 

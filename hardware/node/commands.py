@@ -226,13 +226,22 @@ class Commands:
         node, orders = self._node, self._orders
         assert orders is not None  # noqa: S101 - there is a machine
         if node.meters is not None:
-            node.meters.stop(0)
+            node.meters.stop(0, 0.0)
         power = machine.world.problem.continuum.devices[machine.me].power
         is_emulated = any(order.url == EMULATED for order in orders.meters)
         node.activity = machine.station.activity = Activity(power) if is_emulated and power is not None else None
         node.meters = Meters(orders.meters, node.fresh_folder(), node.activity)
         for text in node.meters.troubles:
             node.trouble(text, fatal=False)
+
+    def _meters_stopped(self, replication: int) -> tuple[list[dict[str, Any]], list[bytes]]:
+        """End reading power meters; what they gave, in run time."""
+        node, meters = self._node, self._node.meters
+        node.meters = None
+        if meters is None:
+            return [], []
+        zero_s = None if node.station is None else node.station.zero_s
+        return meters.stop(replication, zero_s or 0.0)
 
     def _conduct(self, play: Play, message: dict[str, Any], replication: int) -> None:
         options = Options(message["switch"], float(message["downtime_s"]), tuple(message["shift_s"]))
@@ -299,7 +308,7 @@ class Commands:
         """Hand over what was recorded, and end this machine's part in the run."""
         play = self._play()
         lead, replication = play.conductor, int(_message["replication"])
-        meters, metered = self._node.meters.stop(replication) if self._node.meters is not None else ([], [])
+        meters, metered = self._meters_stopped(replication)
         answer: Answer = {"troubles": self._node.troubles, "edge": lead is not None, "meters": meters}
         parts = [pack_arrays(play.recorder.columns()), *metered]
         if lead is not None:

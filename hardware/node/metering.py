@@ -69,15 +69,19 @@ class Meters:
             # Origin 0: times stay on this machine's monotonic clock until the records are put together.
             self._samplers.append(Sampler(meter, order.name, frames, origin_s=0.0).start())
 
-    def stop(self, replication: int) -> tuple[list[dict[str, Any]], list[bytes]]:
+    def stop(self, replication: int, zero_s: float) -> tuple[list[dict[str, Any]], list[bytes]]:
         """End reading.
+
+        Args:
+            replication: Number of the replication, for the table.
+            zero_s: Run time 0 on this machine's monotonic clock; raw frames keep that clock.
 
         Returns:
             What stands beside the readings of each meter, and twice as many blobs: its readings and its raw frames.
         """
         entries, blobs = [], []
         for order, sampler, frames in zip(self._orders, self._samplers, self._frames, strict=True):
-            recording = sampler.stop(replication, order.device)
+            recording = sampler.stop(replication, order.device).shifted(-zero_s)
             entries.append({**recording.to_json(), "complaints": recording.complaints()})
             blobs += [pack_arrays(recording.readings.columns()), frames.read_bytes()]
         self._orders, self._samplers, self._frames = [], [], []

@@ -100,7 +100,7 @@ class Node:
             self.prober.close()
             self.prober = None
         if self.meters is not None:
-            self.meters.stop(0)
+            self.meters.stop(0, 0.0)
             self.meters = None
         self.machine = self.play = self.links = self.station = None
         self.troubles, self.broken = [], False

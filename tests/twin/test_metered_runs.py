@@ -99,7 +99,7 @@ def test_no_meter_is_none_and_never_zero(world, simulated):
     assert energy["devices"]["pc"] is None
     assert energy["half_width"]["devices"]["pc"] is None
     assert energy["total"] is None
-    assert "laptop and pc: there is no meter, so the energy is not known." in summary.notes
+    assert "laptop and pc: no meter gave readings, so the energy is not known." in summary.notes
     console = Console(file=StringIO(), width=200)
     show(summary, console)
     assert " – " in console.file.getvalue()  # noqa: RUF001 - as shown

@@ -31,7 +31,7 @@ class Caveat(NamedTuple):
     text: str
 
 
-NO_METER = Caveat("none", "there is no meter, so the energy is not known")
+NO_METER = Caveat("none", "no meter gave readings, so the energy is not known")
 
 
 def incomplete(covered: float) -> Caveat:
