@@ -77,7 +77,8 @@ class RunClock:
 
     def _fire(self) -> None:
         self._timer = None
-        while self._calls and self._calls[0][0] <= self.now_s:
+        # The same sum that the timer was set to: a difference may round to just before the time of a call.
+        while self._calls and self.zero_s + self._calls[0][0] <= time.monotonic():
             _, _, _, function, arguments = heappop(self._calls)
             function(*arguments)
         self._arm()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hardware.edge.clock import RunClock
+from hardware.edge.feed import Feed
 from hardware.edge.presence import Presence
 from hardware.edge.switching import Switch
 from twin.columns import RequestColumns, SampleColumns
@@ -69,11 +70,13 @@ class Options:
         switch: How the partition is changed.
         downtime_s: Time for which every change holds back new requests beside what it really takes.
         shift_s: What to add to each device's monotonic clock to get that of the edge, by device.
+        follow: Whether somebody follows the run and wants to be told what is measured.
     """
 
     switch: SwitchMode = "epoch"
     downtime_s: float = 0.0
     shift_s: tuple[float, ...] = ()
+    follow: bool = False
 
 
 class Conductor:
@@ -82,6 +85,7 @@ class Conductor:
     Attributes:
         duplicates: Answers that came when their request had ended already; they change nothing.
         over: Whether the run is over.
+        feed: What is kept for whoever follows the run; None if nobody does.
 
     Args:
         world: The scenario, resolved.
@@ -112,11 +116,13 @@ class Conductor:
         self.duplicates = 0
         self.over = False
         self._site, self._options, self._on_over = site, options, on_over
+        self.feed = Feed() if options.follow else None
         self._samples = SampleColumns()
         self._last: dict[int, Report] = {}
         self._sent: dict[int, EdgePlan] = {}
         self._held: dict[int, float] = {}
         self._failed: list[list[int]] = []
+        self._downtimes = 0
         self.presence = Presence(world.problem.continuum, world.detect_s)
         self.switch = Switch(
             world.problem,
@@ -175,6 +181,8 @@ class Conductor:
             link_up=self.presence.link_up,
         )
         self.controller.log[-1]["took_s"] = time.monotonic() - before_s
+        if self.feed is not None:
+            self.feed.plan(self.controller.epoch, now_s, decision.partition.placement)
         self.switch.to(decision.partition, self.controller.epoch, now_s, self.presence.lost)
         for probe in decision.probes:
             self._site.probe(probe, self.controller.epoch)
@@ -184,7 +192,7 @@ class Conductor:
     def release(self, request: int, now_s: float) -> None:
         """Send a request on its way, or hold it back while the partition changes."""
         plan = self.switch.plan
-        if plan is None or self.switch.holds(now_s, self.presence.lost):
+        if plan is None or self._downtimes or self.switch.holds(self.presence.lost):
             self._held[request] = now_s
             return
         self.requests.epoch[request] = plan.epoch
@@ -266,15 +274,21 @@ class Conductor:
         for request in sorted(request for request, plan in self._sent.items() if plan.uses & lost):
             self.lost(request, self.requests.replays[request])
 
+    def refresh(self) -> None:
+        """Take in what this machine itself has measured, which otherwise waits for the next decision."""
+        if not self.over and self.clock.zero_s < math.inf:
+            self._absorb(self._site.report())
+
     def _absorb(self, report: Report) -> None:
         now_s, shift_s = self.clock.now_s, self._shift_s(report.device)
         self._last[report.device] = report
         self.presence.heard(report.device, now_s)
-        if self.controller.looks:
-            for t_s, link, direction, size_bytes, transfer_s in report.links:
-                self._samples.message(min(t_s + shift_s, now_s), int(link), int(direction), size_bytes, transfer_s)
-            for t_s, nominal_s, service_s in report.stages:
-                self._samples.stage(min(t_s + shift_s, now_s), report.device, nominal_s, service_s)
+        for to in (self._samples if self.controller.looks else None, self.feed):
+            if to is not None:
+                for t_s, link, direction, size_bytes, transfer_s in report.links:
+                    to.message(min(t_s + shift_s, now_s), int(link), int(direction), size_bytes, transfer_s)
+                for t_s, nominal_s, service_s in report.stages:
+                    to.stage(min(t_s + shift_s, now_s), report.device, nominal_s, service_s)
         for position, joined in enumerate(self.world.problem.continuum.links):
             if joined.a == report.device:
                 self.presence.link(position, up=position not in report.silent)
@@ -300,12 +314,19 @@ class Conductor:
 
     def _plan_active(self, held_until_s: float) -> None:
         if held_until_s > self.clock.now_s:
-            self.clock.call_at(held_until_s, _PRESENCE_RANK, self._flush)
+            self._downtimes += 1
+            self.clock.call_at(held_until_s, _PRESENCE_RANK, self._up_again)
         else:
             self._flush()
 
+    def _up_again(self) -> None:
+        self._downtimes -= 1
+        self._flush()
+
     def _flush(self) -> None:
-        """Send what was held back."""
+        """Send what was held back, unless a downtime lasts."""
+        if self._downtimes:
+            return
         held, self._held = self._held, {}
         now_s = self.clock.now_s
         for request, since_s in held.items():
@@ -315,6 +336,9 @@ class Conductor:
     def _end(self, request: int, now_s: float, outcome: Outcome, reason: Reason = Reason.NONE) -> None:
         answered = outcome <= Outcome.LATE
         self.requests.end(request, now_s if answered else math.nan, outcome, reason)
+        if self.feed is not None:
+            latency_s = now_s - self.requests.arrival_s[request] if answered else math.nan
+            self.feed.ended(now_s, request, self.requests.epoch[request], latency_s)
         self._sent.pop(request, None)
         if request in self._held:
             self._site.held(request, self.controller.epoch, self._held.pop(request), now_s)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from twin.topology import Continuum
 
 _NAP = 4
-"""Times that whoever looks may be late, as a share 1 / n of the silence that counts, before it says something of them."""
+"""Whoever looks again later than after this part, 1 / n, of the silence that counts was away meanwhile."""
 
 Place = tuple[str, int]
 """A device, `("device", k)`, or a link, `("link", l)`."""

@@ -34,7 +34,7 @@ class Switch:
     Args:
         problem: The problem.
         announce: Tells machines to prepare a plan: (plan, devices).
-        on_active: Called with the time when a plan comes into force.
+        on_active: Called when a plan comes into force, with the time until which new requests are held back.
         mode: How a change is made.
         downtime_s: Time for which new requests are held back at every change beside what it really takes; a
             scenario's downtime is played like this on one machine.
@@ -132,9 +132,9 @@ class Switch:
             self._paused_s = None
         self._on_active(self._held_until_s)
 
-    def holds(self, now_s: float, lost: frozenset[Place]) -> bool:
-        """Whether new requests are held back now."""
-        if self.plan is None or self._paused_s is not None or now_s < self._held_until_s:
+    def holds(self, lost: frozenset[Place]) -> bool:
+        """Whether new requests are held back until the next plan comes into force."""
+        if self.plan is None or self._paused_s is not None:
             return True
         return self._target is not self.plan and bool(self.plan.uses & lost)
 

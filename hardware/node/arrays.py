@@ -27,14 +27,10 @@ def unpack_arrays(data: bytes) -> dict[str, np.ndarray]:
         TransportError: They are something else.
     """
     try:
-        columns = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(columns, np.lib.npyio.NpzFile):
-            raise TransportError("one array arrived where columns belong; use one version on every machine")
-        with columns:
+        with np.load(io.BytesIO(data), allow_pickle=False) as columns:
             return {name: columns[name] for name in columns.files}
-    except TransportError:
-        raise
-    except Exception as error:  # noqa: BLE001 - damaged bytes make numpy, zipfile and zlib raise nearly anything
+    # Damaged bytes make numpy, zipfile and zlib raise nearly anything.
+    except Exception as error:
         raise TransportError(
             f"columns that arrived cannot be read ({error}); use one version on every machine"
         ) from error

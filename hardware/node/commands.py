@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hardware.edge.conductor import Conductor, Options
+from hardware.edge.feed import told
 from hardware.host import host_facts, load_average
 from hardware.node.activity import Activity
 from hardware.node.arrays import pack_arrays
@@ -56,6 +57,7 @@ class Commands:
             "begin": self._begin,
             "start": self._start,
             "status": self._status,
+            "follow": self._follow,
             "halt": self._halt,
             "collect": self._collect,
             "quit": self._quit,
@@ -244,7 +246,8 @@ class Commands:
         return meters.stop(replication, zero_s or 0.0)
 
     def _conduct(self, play: Play, message: dict[str, Any], replication: int) -> None:
-        options = Options(message["switch"], float(message["downtime_s"]), tuple(message["shift_s"]))
+        shift_s, follow = tuple(message["shift_s"]), bool(message.get("follow"))
+        options = Options(message["switch"], float(message["downtime_s"]), shift_s, follow)
         policy = POLICIES[message["kind"]](**message["options"])
         machine = play.machine
         play.conductor = Conductor(
@@ -297,6 +300,15 @@ class Commands:
                 "lost": sorted(map(list, lead.presence.lost)),
             }
         reply(answer)
+
+    def _follow(self, reply: Callable[..., None], message: dict[str, Any], _blobs: list[bytes]) -> None:
+        """Tell what is new in a run that is followed."""
+        lead = self._play().conductor
+        if lead is None or lead.feed is None:
+            raise MachineError(f"{self._node.config.name} leads no run that is followed; use one version everywhere")
+        numbers = [int(message[key]) for key in ("since", "arrivals", "epoch")]
+        answer, rows = told(lead, lead.feed, *numbers)
+        reply(answer, (pack_arrays({"rows": rows}),))
 
     def _halt(self, reply: Callable[..., None], _message: dict[str, Any], _blobs: list[bytes]) -> None:
         play = self._play()

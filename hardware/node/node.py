@@ -155,9 +155,14 @@ class Node:
             self.play.link_changed()
 
     def _parcel(self, sender: str, parcel: Parcel, release: Callable[[], None]) -> None:
+        self._take(sender, parcel, release)
+        # Only now: the parcel waits, its joules do not.
+        if self.activity is not None and self.machine is not None:
+            self._received(self.activity, self.machine, sender, parcel)
+
+    def _take(self, sender: str, parcel: Parcel, release: Callable[[], None]) -> None:
+        """Work a parcel off, or pass it on."""
         machine, links, play = self.machine, self.links, self.play
-        if self.activity is not None and machine is not None:
-            self._received(self.activity, machine, sender, parcel)
         if machine is None or links is None or (parcel.kind == Kind.PROBE and parcel.target == machine.me):
             release()
         elif parcel.target != machine.me:
