@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from twin.calibration.options import add_options, check_options, replayed, with_calibration
 from twin.cli import guarded
 from twin.errors import ScenarioError
 
@@ -31,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ScenarioError(f"--jobs {options.jobs}: give the number of processes, 1 or more")
     if options.json and len(options.scenario) > 1:
         raise ScenarioError("--json prints one summary; give one scenario, or read DIR/<scenario>/summary.json")
+    check_options(options)
+    if options.replay is not None:
+        world, results, out = replayed(options)
+        _finish(world, results, Path(options.out or out), options)
+        return 0
     if options.out is not None and len(options.scenario) > 1:
         outs = [Path(options.out) / path.stem for path in options.scenario]
     else:
@@ -45,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m twin.simulate",
         description="Play the policies of a scenario in the twin and compare them.",
     )
-    parser.add_argument("scenario", nargs="+", type=Path, help="scenario file (YAML); several are played in turn")
+    parser.add_argument("scenario", nargs="*", type=Path, help="scenario file (YAML); several are played in turn")
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-references", action="store_true", help="leave out clairvoyant and oracle-static, which see the truth"
     )
+    add_options(parser)
     parser.add_argument("--jobs", type=int, metavar="N", help="processes for what takes long (default: all cores)")
     parser.add_argument("--no-report", action="store_true", help="write no report.html")
     parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
@@ -79,12 +86,19 @@ def _one(path: Path, out: Path, options: argparse.Namespace) -> None:
     from twin.scenario import load_world  # noqa: PLC0415 - likewise
 
     overrides = [*options.set, *([] if options.seed is None else [f"seed={options.seed}"])]
-    world = load_world(path, overrides)
+    world, note = with_calibration(load_world(path, overrides), options.calibration)
     specs = select(world, options.policy)
     backend, console = choose_engine(world, options.engine), Console(stderr=True)
     results = play(world, specs, backend, console, options.jobs)
     if not options.no_references:
         results += play_references(world, results, backend, console, options.jobs)
+    _finish(world, [note(result) for result in results], out, options)
+
+
+def _finish(world: World, results: Sequence[RunResult], out: Path, options: argparse.Namespace) -> None:
+    """Write the results and print the comparison."""
+    from rich.console import Console  # noqa: PLC0415 - keeps --help quick
+
     summary = write(world, results, out, report=not options.no_report)
     if options.json:
         sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
