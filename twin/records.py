@@ -261,8 +261,9 @@ class RunResult:
     def concatenate(cls, results: Sequence[RunResult]) -> RunResult:
         """Join the replications of one policy.
 
-        The row ranges of the decisions are moved to the joined table of samples. Facts are those of the first, but
-        for the meters: one that was missing at first may be there later.
+        The row ranges of the decisions are moved to the joined table of samples. Facts are those of the first; the
+        different entries of `meters` and `caveats` are joined, and what else differs stands by replication under
+        `by_replication`.
         """
         decisions: list[Mapping[str, Any]] = []
         rows = 0
@@ -285,6 +286,17 @@ class RunResult:
 
 
 def _joined_facts(results: Sequence[RunResult]) -> Mapping[str, Any]:
-    meters = [entry for result in results for entry in result.facts.get("meters", ())]
-    different = [entry for position, entry in enumerate(meters) if entry not in meters[:position]]
-    return {**results[0].facts, "meters": different} if meters else results[0].facts
+    first = results[0].facts
+    joined = {name: _different(results, name) for name in ("meters", "caveats")}
+    kept = {**first, **{name: entries for name, entries in joined.items() if entries}}
+    others = dict.fromkeys(name for result in results for name in result.facts if name not in joined)
+    differing = [name for name in others if any(result.facts.get(name) != first.get(name) for result in results)]
+    if differing:
+        kept["by_replication"] = [{name: result.facts.get(name) for name in differing} for result in results]
+    return kept
+
+
+def _different(results: Sequence[RunResult], name: str) -> list[Any]:
+    """The entries under a name of all replications, each once."""
+    entries = [entry for result in results for entry in result.facts.get(name, ())]
+    return [entry for position, entry in enumerate(entries) if entry not in entries[:position]]

@@ -277,3 +277,14 @@ class TestFolder:
 
     def test_an_empty_table(self):
         assert len(MeterReadings.none()) == 0
+
+
+def test_facts_that_differ_between_replications_are_kept_by_replication(measured):
+    runs = [
+        replace(measured[0], facts={"backend": "testbed", "caveats": ["a", text], "switches": [number]})
+        for number, text in enumerate(("b", "c"))
+    ]
+    facts = RunResult.concatenate(runs).facts
+    assert facts["backend"] == "testbed"
+    assert facts["caveats"] == ["a", "b", "c"]
+    assert facts["by_replication"] == [{"switches": [0]}, {"switches": [1]}]
