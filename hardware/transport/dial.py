@@ -44,7 +44,7 @@ class Owner(Protocol):
         """The connection is up."""
 
     def readable(self) -> object:
-        """There may be something to read on `Dial.socket`: read all of it."""
+        """There is something to read on `Dial.socket`, usually: read at least one message, if there is one."""
 
     def broken(self) -> object:
         """The connection was up and is no more; what it had delivered was read before."""
@@ -166,7 +166,8 @@ class Dial:
             self._fail("refused", "the peer does not accept this machine's key, or CURVE is on at one end only")
         elif self.state == "up":
             # What has arrived counts, such as receipts that came just before the break.
-            self._owner.readable()
+            while self.state == "up" and self.socket is not None and self.socket.poll(0):
+                self._owner.readable()
             if self.state == "up":
                 self._fail("dialling", "the connection broke")
         elif not self._reached:

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from hardware.transport.clock import Offset, exchange
-from hardware.transport.parcel import VERSION
+from hardware.transport.head import VERSION
 from twin.errors import TransportError
 
 if TYPE_CHECKING:
