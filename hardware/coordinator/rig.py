@@ -48,7 +48,9 @@ class Rig:
     local: OneMachine | None = None
 
 
-def start_here(world: World, folder: Path, keys: Path, emulate: Emulate, links: LinkKind = "proxy") -> Rig:
+def start_here(
+    world: World, folder: Path, keys: Path, emulate: Emulate, links: LinkKind = "proxy", *, curve: bool = True
+) -> Rig:
     """Start an agent per device on this machine, with the links of the scenario between them.
 
     The caller closes `local`.
@@ -59,6 +61,7 @@ def start_here(world: World, folder: Path, keys: Path, emulate: Emulate, links: 
         keys: An empty folder for keys and configurations, which nobody else should read.
         emulate: How the agents stand in for the scenario's devices.
         links: What makes the links: a process that hands bytes on, or the kernel, which needs root.
+        curve: Whether connections are encrypted; without, any user of this machine can talk to the agents.
 
     Raises:
         EmulationError: A process cannot be started, or the system allows too little.
@@ -66,25 +69,20 @@ def start_here(world: World, folder: Path, keys: Path, emulate: Emulate, links: 
     kind: type[LocalTestbed | NetnsTestbed] = NetnsTestbed if links == "netns" else LocalTestbed
     host, port = kind.listen
     names = world.problem.continuum.names
-    for name in (*names, COORDINATOR):
-        make_key_files(name, keys)
     for name in names:
         # YAML reads JSON too, and this way no name needs quoting.
-        config = {
-            "schema": 1,
-            "name": name,
-            "bind": _endpoint((host, port)),
-            "secret_key": f"{name}.key_secret",
-            "allowed_keys": ".",
-        }
+        config = {"schema": 1, "name": name, "bind": _endpoint((host, port)), "curve": "off"}
+        if curve:
+            make_key_files(name, keys)
+            config |= {"curve": "on", "secret_key": f"{name}.key_secret", "allowed_keys": "."}
         (keys / f"{name}.yaml").write_text(json.dumps(config), encoding="utf-8")
+    credentials = _fresh_credentials(keys) if curve else CURVE_OFF
     commands = [
         [sys.executable, "-m", "hardware.agent", "--config", str(keys / f"{name}.yaml"), "--until-eof"]
         for name in names
     ]
     local = kind(world, commands, folder)
     local.open()
-    credentials = load(keys / f"{COORDINATOR}.key_secret", keys)
     return Rig(
         tuple(
             Remote(name, _endpoint(address), credentials) for name, address in zip(names, local.addresses, strict=True)
@@ -102,6 +100,12 @@ def start_here(world: World, folder: Path, keys: Path, emulate: Emulate, links: 
         "emulated",
         local,
     )
+
+
+def _fresh_credentials(keys: Path) -> Credentials:
+    """The coordinator's keys, made beside those of the agents."""
+    make_key_files(COORDINATOR, keys)
+    return load(keys / f"{COORDINATOR}.key_secret", keys)
 
 
 def reach(world: World, testbed: Inventory) -> Rig:

@@ -8,58 +8,32 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from hardware.edge.clock import RunClock
-from hardware.edge.feed import Feed
+from hardware.edge.ledger import Ledger
+from hardware.edge.picture import Picture
 from hardware.edge.presence import Presence
 from hardware.edge.switching import Switch
-from twin.columns import RequestColumns, SampleColumns
 from twin.control import Controller
 from twin.driving import Arrivals, Ticker
-from twin.records import Outcome, Reason
+from twin.records import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hardware.edge.plan import EdgePlan
     from hardware.edge.report import Report
+    from hardware.edge.site import Site
     from hardware.edge.switching import SwitchMode
     from hardware.transport.loop import Loop
     from twin.control import Policy
-    from twin.problem import Decision, Probe
+    from twin.problem import Decision
     from twin.world import World
 
 _LEAST_RETRY_S = 1e-3
 _PRESENCE_RANK = 0
 _LOOKS_PER_DETECTION = 8
 _LEAST_LOOK_S = 0.02
-
-
-class Site(Protocol):
-    """What the machine at the edge does for its conductor."""
-
-    def send(self, request: int, attempt: int, plan: EdgePlan) -> None:
-        """Put a request on its way."""
-        ...
-
-    def announce(self, plan: EdgePlan, devices: tuple[int, ...]) -> None:
-        """Tell machines to prepare a plan."""
-        ...
-
-    def probe(self, probe: Probe, epoch: int) -> None:
-        """Let a machine measure a link or a stage."""
-        ...
-
-    def report(self) -> Report:
-        """How things stand on this machine, with its measurements since the last report."""
-        ...
-
-    def held(self, request: int, epoch: int, start_s: float, end_s: float) -> None:
-        """Note that a request was held back, in run time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +57,15 @@ class Conductor:
     """Leads one run.
 
     Attributes:
-        duplicates: Answers that came when their request had ended already; they change nothing.
-        over: Whether the run is over.
+        clock: Run time.
+        controller: Asks the policy.
         feed: What is kept for whoever follows the run; None if nobody does.
+        ledger: Sends requests, and knows how they end.
+        presence: Which machines and links answer.
+        switch: Brings plans into force.
+        requests: The requests so far.
+        under_way: Requests that have arrived and not ended.
+        over: Whether the run is over.
 
     Args:
         world: The scenario, resolved.
@@ -110,27 +90,24 @@ class Conductor:
     ) -> None:
         self.world, self.replication = world, replication
         self.clock = RunClock(loop)
-        self.requests = RequestColumns()
         self.controller = Controller(policy, world.problem, replication)
         self.under_way = self.stuck = 0
-        self.duplicates = 0
         self.over = False
-        self._site, self._options, self._on_over = site, options, on_over
-        self.feed = Feed() if options.follow else None
-        self._samples = SampleColumns()
-        self._last: dict[int, Report] = {}
-        self._sent: dict[int, EdgePlan] = {}
-        self._held: dict[int, float] = {}
+        self._site, self._on_over = site, on_over
         self._failed: list[list[int]] = []
-        self._downtimes = 0
-        self.presence = Presence(world.problem.continuum, world.detect_s)
+        self.presence = presence = Presence(world.problem.continuum, world.detect_s)
+        shift_s, looks, follow = options.shift_s, self.controller.looks, options.follow
+        self._picture = Picture(world.problem.continuum, self.clock, presence, shift_s, looks=looks, follow=follow)
         self.switch = Switch(
             world.problem,
             site.announce,
-            self._plan_active,
+            lambda held_until_s: self.ledger.plan_active(held_until_s),  # noqa: PLW0108 - there is no ledger yet
             mode=options.switch,
             downtime_s=options.downtime_s,
         )
+        knows = (self.clock, self.controller, presence, self.switch, self._picture)
+        self.ledger = Ledger(*knows, site, deadline_s=world.problem.objective.deadline_s, on_end=self._ended)
+        self.feed, self.requests = self._picture.feed, self.ledger.requests
         self.ticker = Ticker(self)
         self.arrivals = Arrivals(self)
 
@@ -155,6 +132,7 @@ class Conductor:
         """End the run here and now."""
         if not self.over:
             self.over = True
+            self.ledger.close()
             self.clock.stop()
             self._on_over()
 
@@ -163,17 +141,11 @@ class Conductor:
         self._absorb(self._site.report())
         # What has been absorbed may be a little younger than the time that this tick was meant for.
         now_s = max(now_s, self.clock.now_s)
-        problem = self.world.problem
-        queue_length = np.zeros(problem.n_devices, dtype=np.int64)
-        link_queue = np.zeros((len(problem.continuum.links), 2), dtype=np.int64)
-        for device, report in self._last.items():
-            queue_length[device] = report.queue
-            for link, direction, number in report.lanes:
-                link_queue[link, direction] = number
+        queue_length, link_queue = self._picture.queue_length, self._picture.link_queue
         before_s = time.monotonic()
         decision = self.controller.tick(
             now_s,
-            self._samples.take(now_s, self._under_way(now_s)),
+            self._picture.take(now_s),
             queue_length=queue_length,
             link_queue=link_queue,
             arrived=arrived,
@@ -191,48 +163,11 @@ class Conductor:
 
     def release(self, request: int, now_s: float) -> None:
         """Send a request on its way, or hold it back while the partition changes."""
-        plan = self.switch.plan
-        if plan is None or self._downtimes or self.switch.holds(self.presence.lost):
-            self._held[request] = now_s
-            return
-        self.requests.epoch[request] = plan.epoch
-        self._sent[request] = plan
-        if plan.uses & self.presence.lost:
-            self.lost(request, self.requests.replays[request])
-        else:
-            self._site.send(request, self.requests.replays[request], plan)
+        self.ledger.release(request, now_s)
 
     def answered(self, request: int) -> bool:
-        """An answer is there; False if its request has ended already, or the run.
-
-        What was lost on its way to the edge and waits to be sent again may be answered all the same.
-        """
-        now_s = self.clock.now_s
-        is_open = request in self._sent or (request in self._held and self.requests.replays[request] > 0)
-        if self.over or not is_open or now_s > self.arrivals.limit_s:
-            self.duplicates += not is_open
-            return False
-        latency_s = now_s - self.requests.arrival_s[request]
-        if self.controller.looks:
-            self._samples.done(now_s, latency_s, self.requests.epoch[request])
-        deadline_s = self.world.problem.objective.deadline_s
-        late = deadline_s is not None and latency_s > deadline_s
-        self._end(request, now_s, Outcome.LATE if late else Outcome.OK)
-        return True
-
-    def lost(self, request: int, attempt: int) -> None:
-        """A request cannot go on: it is sent once more, on the plan then in force, and fails if that is lost too."""
-        if self.over or request not in self._sent or attempt != self.requests.replays[request]:
-            return
-        now_s = self.clock.now_s
-        if attempt == 0:
-            del self._sent[request]
-            self.requests.replays[request] = 1
-            self.release(request, now_s)
-            # A change that waits for what is under way waits for one less.
-            self.switch.review(now_s, len(self._sent))
-        else:
-            self._end(request, now_s, Outcome.FAILED, Reason.LOST)
+        """An answer is there; False if its request has ended already, or the run; see `Ledger.answered`."""
+        return self.ledger.answered(request, self.clock.now_s, self.arrivals.limit_s)
 
     def hear(self, report: Report) -> None:
         """Take in what a machine reports, and act on it.
@@ -246,13 +181,13 @@ class Conductor:
         self._absorb(report)
         self.review()
         if report.device != 0:
-            self.switch.heard(report.device, report.plans, self.clock.now_s, len(self._sent))
+            self.switch.heard(report.device, report.plans, self.clock.now_s, len(self.ledger.sent))
         self._see_to_failed()
 
     def ready(self, device: int, epoch: int) -> None:
         """A machine has prepared a plan."""
         if not self.over:
-            self.switch.ready(device, epoch, self.clock.now_s, len(self._sent))
+            self.switch.ready(device, epoch, self.clock.now_s, len(self.ledger.sent))
 
     def review(self) -> None:
         """Act on machines and links that are lost or back."""
@@ -267,12 +202,10 @@ class Conductor:
                 self.switch.back(position, now_s)
         gone = {position for kind, position in lost if kind == "device"}
         for device in gone:
-            # What it said last is not so any more.
-            self._last.pop(device, None)
+            self._picture.gone(device)
         self.ticker.tick(now_s)
-        self.switch.gone(gone, now_s, len(self._sent))
-        for request in sorted(request for request, plan in self._sent.items() if plan.uses & lost):
-            self.lost(request, self.requests.replays[request])
+        self.switch.gone(gone, now_s, len(self.ledger.sent))
+        self.ledger.lost_with(lost)
 
     def refresh(self) -> None:
         """Take in what this machine itself has measured, which otherwise waits for the next decision."""
@@ -280,28 +213,17 @@ class Conductor:
             self._absorb(self._site.report())
 
     def _absorb(self, report: Report) -> None:
-        now_s, shift_s = self.clock.now_s, self._shift_s(report.device)
-        self._last[report.device] = report
-        self.presence.heard(report.device, now_s)
-        for to in (self._samples if self.controller.looks else None, self.feed):
-            if to is not None:
-                for t_s, link, direction, size_bytes, transfer_s in report.links:
-                    to.message(min(t_s + shift_s, now_s), int(link), int(direction), size_bytes, transfer_s)
-                for t_s, nominal_s, service_s in report.stages:
-                    to.stage(min(t_s + shift_s, now_s), report.device, nominal_s, service_s)
-        for position, joined in enumerate(self.world.problem.continuum.links):
-            if joined.a == report.device:
-                self.presence.link(position, up=position not in report.silent)
+        now_s = self.clock.now_s
+        self._picture.hear(report, now_s)
         self._failed += report.failed
         for request, attempt in report.dropped:
-            if request in self._sent and attempt == self.requests.replays[request]:
-                self._end(request, now_s, Outcome.DROPPED, Reason.QUEUE_LIMIT)
+            self.ledger.dropped(request, attempt, now_s)
 
     def _see_to_failed(self) -> None:
         """Send again what has failed: only now, when the controller knows what is lost."""
         failed, self._failed = self._failed, []
         for request, attempt in failed:
-            self.lost(request, attempt)
+            self.ledger.lost(request, attempt)
 
     def _look(self, now_s: float) -> None:
         """Look again and again whether everybody is still there, and whether the run is over."""
@@ -312,53 +234,10 @@ class Conductor:
         next_s = max(now_s, self.clock.now_s) + max(self.world.detect_s / _LOOKS_PER_DETECTION, _LEAST_LOOK_S)
         self.clock.call_at(next_s, _PRESENCE_RANK, self._look, next_s)
 
-    def _plan_active(self, held_until_s: float) -> None:
-        if held_until_s > self.clock.now_s:
-            self._downtimes += 1
-            self.clock.call_at(held_until_s, _PRESENCE_RANK, self._up_again)
-        else:
-            self._flush()
-
-    def _up_again(self) -> None:
-        self._downtimes -= 1
-        self._flush()
-
-    def _flush(self) -> None:
-        """Send what was held back, unless a downtime lasts."""
-        if self._downtimes:
-            return
-        held, self._held = self._held, {}
-        now_s = self.clock.now_s
-        for request, since_s in held.items():
-            self._site.held(request, self.controller.epoch, since_s, now_s)
-            self.release(request, now_s)
-
-    def _end(self, request: int, now_s: float, outcome: Outcome, reason: Reason = Reason.NONE) -> None:
-        answered = outcome <= Outcome.LATE
-        self.requests.end(request, now_s if answered else math.nan, outcome, reason)
-        if self.feed is not None:
-            latency_s = now_s - self.requests.arrival_s[request] if answered else math.nan
-            self.feed.ended(now_s, request, self.requests.epoch[request], latency_s)
-        self._sent.pop(request, None)
-        if request in self._held:
-            self._site.held(request, self.controller.epoch, self._held.pop(request), now_s)
+    def _ended(self, request: int, now_s: float, reason: Reason) -> None:
+        """A request has ended: its client may go on, and perhaps a change of the partition, or the run is over."""
         self.under_way -= 1
         self.arrivals.ended(request, now_s, lost=reason == Reason.LOST)
-        self.switch.review(now_s, len(self._sent))
+        self.switch.review(now_s, len(self.ledger.sent))
         if self.arrivals.over and self.under_way == 0:
             self.halt()
-
-    def _under_way(self, now_s: float) -> list[tuple[int, int, float, float]]:
-        """What is being sent and computed everywhere, as `SampleColumns.take` wants it."""
-        return [
-            (int(link), int(place), amount, min(began_s + self._shift_s(report.device), now_s))
-            for report in self._last.values()
-            for link, place, amount, began_s in report.open
-        ]
-
-    def _shift_s(self, device: int) -> float:
-        """What to add to a device's monotonic clock to get run time."""
-        if self.clock.zero_s == math.inf:
-            return 0.0
-        own_s = self._options.shift_s[device] if self._options.shift_s else 0.0
-        return own_s - self.clock.zero_s

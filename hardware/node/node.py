@@ -15,7 +15,7 @@ from hardware.node.links import link_of
 from hardware.node.station import Station
 from hardware.transport.hub import Hub
 from hardware.transport.parcel import Kind
-from twin.errors import TwinError
+from twin.errors import MachineError, TwinError
 from twin.units import bits_from_bytes
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from hardware.agent_file import AgentConfig
     from hardware.node.activity import Activity
     from hardware.node.links import Links
+    from hardware.node.machine import Machine
     from hardware.node.metering import Meters
-    from hardware.node.play import Machine, Play
+    from hardware.node.play import Play
     from hardware.node.prober import Prober
     from hardware.node.station import Done
     from hardware.transport.credentials import Credentials
@@ -111,6 +112,26 @@ class Node:
         self.troubles.append(text)
         self.broken |= fatal
 
+    def require_machine(self) -> Machine:
+        """What the machine was set up with.
+
+        Raises:
+            MachineError: It is not.
+        """
+        if self.machine is None:
+            raise MachineError(f"{self.config.name} is not set up; it was started anew, or serves another coordinator")
+        return self.machine
+
+    def require_play(self) -> Play:
+        """The run under way, or the last one.
+
+        Raises:
+            MachineError: There is none.
+        """
+        if self.play is None:
+            raise MachineError(f"{self.config.name} takes part in no run; it was started anew")
+        return self.play
+
     def make_station(self, slots: int) -> Station:
         """The queue of this machine."""
         self.station = Station(self.loop, self._done, slots)
@@ -135,12 +156,12 @@ class Node:
         """A parcel that this machine sent has arrived."""
         if self.activity is not None:
             self.activity.add("transmit", receipt.start_s, receipt.finish_s)
-        if not self._commands.receipt(link, direction, receipt) and self.play is not None:
+        if not self._commands.measuring.receipt(link, direction, receipt) and self.play is not None:
             self.play.receipt(link, direction, receipt)
 
     def undelivered(self, parcels: Sequence[Parcel]) -> None:
         """These did not arrive, and are not sent again."""
-        self._commands.undelivered(parcels)
+        self._commands.measuring.undelivered(parcels)
         if self.play is not None:
             self.play.undelivered(parcels)
 

@@ -27,6 +27,8 @@ _CLOCKS = (
     "hardware.edge.clock",
     "hardware.edge.conductor",
     "hardware.node.play",
+    "hardware.node.probes",
+    "hardware.node.reporter",
     "hardware.node.station",
     "hardware.node.commands",
 )

@@ -127,7 +127,7 @@ class TestEnds:
         assert np.nanmax(table(fleet).done_s) <= 2.0
         loop.run_for(5.0)
         assert counts(fleet)["failed"] == 3
-        assert fleet.lead.duplicates == 0
+        assert fleet.lead.ledger.duplicates == 0
 
     def test_the_run_is_over_with_its_last_answer(self, loop):
         fleet = make_fleet(loop, Fixed(EDGE), drain_s=60.0)
@@ -151,7 +151,7 @@ class TestEnds:
         assert (counts(fleet), len(table(fleet))) == before
         assert counts(fleet)["failed"] == 3
         assert set(table(fleet).reason[-3:]) == {Reason.UNFINISHED}
-        assert (fleet.ends, fleet.lead.duplicates) == (1, 0)
+        assert (fleet.ends, fleet.lead.ledger.duplicates) == (1, 0)
         assert fleet.lead.clock.now_s == pytest.approx(1.05)
 
 
@@ -270,7 +270,7 @@ class TestLosses:
         again = [entry for entry in fleet.sent if entry[1] == 1]
         assert again == [(request, 1, 1) for request in range(10, 15)]
         assert [len([x for x in fleet.sent if x[0] == request]) for request in (9, 10, 14, 15)] == [1, 2, 2, 1]
-        assert fleet.lead.duplicates == 0
+        assert fleet.lead.ledger.duplicates == 0
         lost = [entry for entry in fleet.lead.controller.log if not entry["available"][1]]
         assert len(lost) == 1
         assert lost[0]["t_s"] == pytest.approx(1.45)
@@ -362,7 +362,7 @@ class TestLosses:
         assert not fleet.lead.answered(3)
         assert not fleet.lead.answered(12345)
         assert not fleet.lead.answered(-1)
-        assert fleet.lead.duplicates == 3
+        assert fleet.lead.ledger.duplicates == 3
         fleet.play()
         assert table(fleet).done_s[3] == before
         assert counts(fleet)["ok"] == 20
@@ -371,33 +371,33 @@ class TestLosses:
         fleet = make_fleet(loop, Fixed(FOG))
         fleet.latency_s[1] = 0.5
         fleet.run_until(0.3)
-        fleet.lead.lost(1, 0)
+        fleet.lead.ledger.lost(1, 0)
         fleet.play()
         requests = table(fleet)
         assert requests.replays[1] == 1
         assert requests.latency_s[1] == pytest.approx(0.5)
-        assert fleet.lead.duplicates == 1
+        assert fleet.lead.ledger.duplicates == 1
         assert counts(fleet)["ok"] == 20
 
     def test_what_is_held_back_after_a_loss_may_be_answered_all_the_same(self, loop):
         fleet = make_fleet(loop, Script([FOG, CLOUD]), Options("pause"), control=Control(1.0))
         fleet.latency_s[1] = 0.4
         fleet.prepare_s[2] = 1.0
-        fleet.at(1.2, fleet.lead.lost, 9, 0)
+        fleet.at(1.2, fleet.lead.ledger.lost, 9, 0)
         fleet.play()
         requests = table(fleet)
         assert requests.done_s[9] == pytest.approx(1.3)
         assert [entry for entry in fleet.sent if entry[0] == 9] == [(9, 0, 0)]
         assert (9, pytest.approx(1.2), pytest.approx(1.3)) in fleet.holds
-        assert fleet.lead.duplicates == 0
+        assert fleet.lead.ledger.duplicates == 0
 
     def test_word_of_a_loss_that_is_settled_is_not_heeded(self, loop):
         fleet = make_fleet(loop, Fixed(FOG))
         fleet.latency_s[1] = 0.5
         fleet.run_until(0.35)
-        fleet.lead.lost(1, 0)
+        fleet.lead.ledger.lost(1, 0)
         for stale in ((1, 0), (0, 1), (77, 0)):
-            fleet.lead.lost(*stale)
+            fleet.lead.ledger.lost(*stale)
         assert [entry for entry in fleet.sent if entry[1] == 1] == [(1, 1, 0)]
         fleet.play()
         assert counts(fleet)["ok"] == 20
@@ -425,7 +425,7 @@ class TestLosses:
         fleet.latency_s[1] = 0.15
         fleet.at(0.85, lambda: setattr(fleet, "answers", False))
         fleet.at(1.2, lambda: setattr(fleet, "answers", True))
-        fleet.at(1.3, fleet.lead.lost, 9, 0)
+        fleet.at(1.3, fleet.lead.ledger.lost, 9, 0)
         fleet.play()
         assert fleet.lead.switch.log[1]["active_s"] == pytest.approx(1.3)
         assert counts(fleet)["ok"] == 20
@@ -555,7 +555,7 @@ def test_every_request_ends_once_whatever_happens(moves, plans, fallback, mode, 
                 "heal": lambda place=place: fleet.heal(PLACES[place]),
                 "notice": fleet.notice,
                 "answer": lambda request=request: lead.answered(request),
-                "lost": lambda request=request, place=place: lead.lost(request, place % 2),
+                "lost": lambda request=request, place=place: lead.ledger.lost(request, place % 2),
                 "drop": lambda request=request: fleet.own.update({"dropped": [[request, 0]], "failed": [[request, 1]]}),
                 "slow": lambda place=place: fleet.latency_s.update({place % 3: 1.0}),
                 "quick": lambda place=place: fleet.latency_s.update({place % 3: 0.03}),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from fakes import NowExecutor
 
-from hardware.node.play import EPOCHS, Machine, Play
+from hardware.node.machine import Machine
+from hardware.node.plans import EPOCHS
+from hardware.node.play import Play
 from hardware.node.station import Done
 from hardware.node.workshop import SleepingWorkshop
 from hardware.transport.parcel import Kind, Parcel, TensorSpec

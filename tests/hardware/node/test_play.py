@@ -11,7 +11,8 @@ from worlds import make_problem, make_world
 
 from hardware.edge.report import Report
 from hardware.node.links import MOST_BACKLOG_BYTES
-from hardware.node.play import EPOCHS
+from hardware.node.plans import EPOCHS
+from hardware.node.site import EdgeSite
 from hardware.transport.lane import Receipt
 from hardware.transport.parcel import Kind as ParcelKind
 from hardware.transport.parcel import Parcel
@@ -156,7 +157,7 @@ class TestWork:
         bench.station.jobs = [job]
         bench.finish()
         bench.plan(1, FOG)
-        bench.play.beat()
+        bench.play.reporter.beat()
         assert bench.links.sent == []
         assert bench.workshop.forgotten == bench.workshop.made
 
@@ -173,10 +174,10 @@ class TestPlans:
     def test_so_is_one_that_is_told_again_while_it_is_made(self, loop, bench):
         for _ in range(2):
             bench.play.told({"what": "plan", "epoch": 0, "placement": list(SPLIT.placement)})
-        assert bench.play.report().plans == [[0, 0]]
+        assert bench.play.reporter.report().plans == [[0, 0]]
         loop.run_for(0.0)
         assert len(bench.workshop.made) == 1
-        assert bench.play.report().plans == [[0, 1]]
+        assert bench.play.reporter.report().plans == [[0, 1]]
 
     def test_only_the_newest_plans_are_kept(self, loop, bench):
         for epoch in range(20):
@@ -261,7 +262,7 @@ class TestReports:
         assert sum(len(report.links) for report in reports(bench)) == 50
 
     def test_it_says_now_and_again_that_it_is_there(self, loop, bench):
-        bench.play.beat()
+        bench.play.reporter.beat()
         loop.run_for(4.0)
         assert len(reports(bench)) == 9
 
@@ -271,7 +272,7 @@ class TestReports:
         bench.station.jobs[0].start_s = START_S
         bench.links.lanes[0, 1].waiting, bench.links.lanes[0, 1].open = 2, [(4000, START_S + 5.0)]
         bench.links.silent = [1]
-        report = bench.play.report()
+        report = bench.play.reporter.report()
         assert (report.queue, report.lanes, report.silent) == (1, [[0, 1, 2]], [1])
         assert report.open == [[0, 1, 4000, START_S + 5.0], [-1, 1, pytest.approx(0.01), START_S]]
 
@@ -305,12 +306,13 @@ class TestEdge:
 
         world = make_world()
         bench = Bench(loop, world, 0)
-        bench.play.announce(edge_plan(world.problem, SPLIT, 0), (0, 1, 2))
+        site = EdgeSite(bench.play)
+        site.announce(edge_plan(world.problem, SPLIT, 0), (0, 1, 2))
         loop.run_for(0.0)
         assert [device for device, _ in bench.links.told] == [1, 2]
-        bench.play.send(0, 0, edge_plan(world.problem, SPLIT, 0))
+        site.send(0, 0, edge_plan(world.problem, SPLIT, 0))
         assert [job.request for job in bench.station.jobs] == [0]
-        bench.play.send(1, 1, edge_plan(world.problem, FOG, 1))
+        site.send(1, 1, edge_plan(world.problem, FOG, 1))
         parcel, _ = bench.links.sent[0]
         assert (parcel.target, parcel.attempt, parcel.size_bytes) == (1, 1, 100_000)
 
