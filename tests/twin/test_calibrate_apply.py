@@ -11,7 +11,6 @@ from measuring import MODEL, NAMES, Truth, believed_world, kept, known
 from twin.calibration.apply import calibrated
 from twin.calibration.calibration import HeldOutError, read_calibration
 from twin.errors import CalibrationError
-from twin.problem import Conditions
 from twin.topology import PowerStates
 
 
@@ -22,11 +21,11 @@ def test_each_parameter_lands_where_it_belongs():
     slow = replace(calibration.devices["pc"], slowdown=known(2.0, 1.0))
     got = calibrated(world, replace(calibration, devices={**calibration.devices, "pc": slow}))
     problem = got.problem
-    assert problem.layer_time_s == pytest.approx(world.problem.layer_time_s * np.array(truth.additivity)[:, None])
-    assert problem.stage_overhead_s.tolist() == list(truth.overhead_s)
-    assert problem.codec_s_per_byte.tolist() == list(truth.codec_s_per_byte)
+    slowdown = np.array([load.slowdown.at(5.0) for load in got.loads])
+    assert slowdown == pytest.approx(np.array(truth.additivity) * [1.0, 1.0, 2.0])
+    assert problem.stage_overhead_s * truth.additivity == pytest.approx(truth.overhead_s)
+    assert problem.codec_s_per_byte * truth.additivity == pytest.approx(truth.codec_s_per_byte)
     assert got.dispersion.tolist() == list(truth.dispersion)
-    assert [load.slowdown.at(5.0) for load in got.loads] == [1.0, 1.0, 2.0]
     assert got.links[0].up.at(8.0) == pytest.approx(8e6 * 0.85)
     assert got.links[1].down.at(0.0) == pytest.approx(100e6 * 1.1)
     assert got.links[0].rtt.at(3.0) == pytest.approx(0.006)
@@ -34,8 +33,13 @@ def test_each_parameter_lands_where_it_belongs():
     assert [link.slow_start_s for link in problem.continuum.links] == list(truth.slow_start_s)
     assert problem.switch.downtime_s == 0.15
     assert problem.continuum.devices[0].power == PowerStates(2.5, 11.0, 4.0, 3.5)
-    assert problem.initial.rate_bps[0].tolist() == pytest.approx([17e6, 9e6])
-    assert isinstance(problem.initial, Conditions)
+
+
+def test_a_policy_is_told_what_it_was_told_on_the_testbed():
+    world = believed_world(0)
+    got = calibrated(world, Truth().calibration)
+    assert np.array_equal(got.problem.layer_time_s, world.problem.layer_time_s)
+    assert got.problem.initial is world.problem.initial
 
 
 def test_what_is_not_determined_stays_as_it_was():

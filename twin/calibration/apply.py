@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twin.errors import CalibrationError
-from twin.world import conditions_at
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -30,6 +29,11 @@ def calibrated(world: World, calibration: Calibration) -> World:
     round-trip time, message overhead and slow start. Additivity belongs to a device and a model, and is used for the
     models that were measured. The spread is used unless the scenario turns noise off.
 
+    What a policy is told stays what it was told on the testbed, the scenario's layer times and first conditions. Its
+    devices and links are other than it believes, and it finds that out by measuring. So a factor on layer times goes
+    into the load, and what is no layer time is divided by it. Overheads, codec and delays, which are small,
+    are in what it is told.
+
     Raises:
         CalibrationError: Devices, their profiles or links are others than those of the calibration.
     """
@@ -41,9 +45,10 @@ def calibrated(world: World, calibration: Calibration) -> World:
     devices = tuple(_device(device, calibration.power.get(device.name, {})) for device in problem.continuum.devices)
     links = tuple(_link(link, x) for link, x in zip(problem.continuum.links, joined, strict=True))
     traces = tuple(_trace(trace, x) for trace, x in zip(world.links, joined, strict=True))
+    longer = _longer(world, found)
     loads = tuple(
-        load.slowed(x.slowdown.value) if x.slowdown.determined else load
-        for load, x in zip(world.loads, found, strict=True)
+        load.slowed((x.slowdown.value if x.slowdown.determined else 1.0) * factor)
+        for load, x, factor in zip(world.loads, found, longer.tolist(), strict=True)
     )
     switch = problem.switch
     if calibration.downtime_s.determined:
@@ -53,10 +58,8 @@ def calibrated(world: World, calibration: Calibration) -> World:
         problem=replace(
             problem,
             continuum=replace(problem.continuum, devices=devices, links=links),
-            layer_time_s=_layer_time_s(world, found),
-            stage_overhead_s=_column([x.stage_overhead_s for x in found], problem.stage_overhead_s),
-            codec_s_per_byte=_column([x.codec_s_per_byte for x in found], problem.codec_s_per_byte),
-            initial=conditions_at(traces, loads, 0.0),
+            stage_overhead_s=_column([x.stage_overhead_s for x in found], problem.stage_overhead_s) / longer,
+            codec_s_per_byte=_column([x.codec_s_per_byte for x in found], problem.codec_s_per_byte) / longer,
             switch=switch,
         ),
         links=traces,
@@ -96,13 +99,14 @@ def _column(estimates: list[Estimate], kept: np.ndarray) -> np.ndarray:
     return np.array([x.value if x.determined else old for x, old in zip(estimates, kept.tolist(), strict=True)])
 
 
-def _layer_time_s(world: World, found: list[DeviceEstimates]) -> np.ndarray:
-    model, rows = world.problem.graph.model, world.problem.layer_time_s.copy()
+def _longer(world: World, found: list[DeviceEstimates]) -> np.ndarray:
+    """How many times as long as its profile says each device takes over layers of this model, shape [n_devices]."""
+    factors = np.ones(len(found))
     for device, (x, profile) in enumerate(zip(found, world.profiles, strict=True)):
-        own = x.additivity.get(model)
+        own = x.additivity.get(world.problem.graph.model)
         if own is not None and own.determined:
-            rows[device] *= own.value / profile.additivity
-    return rows
+            factors[device] = own.value / profile.additivity
+    return factors
 
 
 def _dispersion(world: World, found: list[DeviceEstimates]) -> np.ndarray:
