@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hardware.coordinator.options import parser
 from twin.cli import INTERRUPTED, guarded
 from twin.errors import ScenarioError, TwinError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from rich.console import Console
 
@@ -23,79 +27,66 @@ if TYPE_CHECKING:
     from hardware.coordinator.rig import Rig
     from hardware.inputs import Pool
     from hardware.inventory import Inventory
+    from hardware.live import LiveTwin
     from hardware.testbed import TestbedBackend
+    from twin.comparison import Requirement
+    from twin.metrics import Summary
     from twin.records import RunResult
     from twin.world import PolicySpec, World
+
+_LEAST_DETECT_S = 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.repeats < 1:
         raise ScenarioError(f"--repeats {options.repeats}: give a number of runs of each policy, 1 or more")
+    requirements = _requirements(options)
     from rich.console import Console  # noqa: PLC0415 - keeps --help quick
 
     console = Console(stderr=True)
     testbed = _testbed(options.testbed)
     world = _world(options, testbed)
     out = Path(options.out or Path("runs") / f"{options.scenario.stem}-testbed")
+    live = _live(world, out, console) if options.live else None
     with tempfile.TemporaryDirectory(prefix="continuum-twin-keys-") as keys:
-        results, is_whole = _play(world, testbed, out, Path(keys), console, options)
+        results, is_whole = _play(world, testbed, out, Path(keys), console, options, live)
     if not results:
         return INTERRUPTED
-    _finish(world, results, out, options, complete=is_whole)
-    return 0 if is_whole else INTERRUPTED
+    summary = _finish(world, results, out, options, live, complete=is_whole)
+    if not is_whole:
+        _print(summary, options, out, live)
+        return INTERRUPTED
+    if not options.compare:
+        _print(summary, options, out, live)
+        return 0
+    from hardware.coordinator.compared import compare_all, tell, to_json  # noqa: PLC0415 - keeps --help quick
+    from twin.compare import FALLS_SHORT  # noqa: PLC0415 - likewise
+
+    _replay(world, results, out, options)
+    found = compare_all(out, requirements)
+    _print(summary, options, out, live, to_json(found))
+    if not options.json:
+        tell(found, Console())
+    return 0 if found[0].holds else FALLS_SHORT
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m hardware.run",
-        description="Play the policies of a scenario on the machines of a testbed. Without --testbed, agents on this "
-        "machine stand in for the devices, with the scenario's links between them.",
-    )
-    parser.add_argument("scenario", type=Path, help="scenario file (YAML)")
-    parser.add_argument("--testbed", type=Path, metavar="FILE", help="the machines (default: this one)")
-    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: runs/<scenario>-testbed)")
-    parser.add_argument("--policy", nargs="+", metavar="LABEL", help="play only these policies")
-    parser.add_argument(
-        "--repeats", type=int, default=1, metavar="N", help="runs of each policy, interleaved (default: 1)"
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed in place of the scenario's")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a place, such as devices.pi.load=2"
-    )
-    parser.add_argument(
-        "--switch",
-        choices=("epoch", "pause"),
-        default="epoch",
-        help="how the partition changes: at once, or holding requests back until all is drained (default: epoch)",
-    )
-    parser.add_argument(
-        "--devices",
-        choices=("auto", "profile", "sleep", "factor"),
-        default="auto",
-        help="on one machine, how agents stand in for devices: compute and wait for the profiled time, only sleep, or "
-        "compute and sleep by the load (default: profile where this machine is fast enough, else sleep)",
-    )
-    parser.add_argument(
-        "--emulate",
-        choices=("proxy", "netns"),
-        default="proxy",
-        help="on one machine, what makes the links: a process that hands bytes on, or, as root, the kernel "
-        "(default: proxy)",
-    )
-    parser.add_argument(
-        "--idle",
-        type=float,
-        default=5.0,
-        metavar="S",
-        help="seconds before and after each run in which power meters show the idle baseline (default: 5)",
-    )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures as inputs (default: random tensors)")
-    parser.add_argument("--no-check", action="store_true", help="do not hold answers against the whole model")
-    parser.add_argument("--no-report", action="store_true", help="write no report.html")
-    parser.add_argument("--json", action="store_true", help="print summary.json in place of the table")
-    return parser
+def _requirements(options: argparse.Namespace) -> tuple[Requirement, ...]:
+    """What must hold; read before anything is played, so that a slip of the pen is told at once."""
+    if not options.require:
+        return ()
+    if not options.compare:
+        raise ScenarioError("--require says what must hold of a comparison; give --compare with it")
+    from twin.comparison import parse  # noqa: PLC0415 - keeps --help quick
+
+    return tuple(parse(text) for text in options.require)
+
+
+def _live(world: World, out: Path, console: Console) -> LiveTwin:
+    from hardware.live import LiveTwin  # noqa: PLC0415 - keeps --help quick
+
+    return LiveTwin(world, out, lambda text: console.print(f"live twin: {text}", markup=False))
 
 
 def _testbed(path: Path | None) -> Inventory | None:
@@ -120,11 +111,22 @@ def _world(options: argparse.Namespace, testbed: Inventory | None) -> World:
             f"{options.scenario}: faults: can be played on one machine only; leave out --testbed, or remove them and "
             "break a machine or link yourself"
         )
+    if world.detect_s < _LEAST_DETECT_S:
+        raise ScenarioError(
+            f"{options.scenario}: detect_s: {world.detect_s:g} s is too short for machines, which notice a loss by "
+            f"silence; give {_LEAST_DETECT_S:g} or more, such as `--set detect_s=0.5`"
+        )
     return world
 
 
 def _play(
-    world: World, testbed: Inventory | None, out: Path, keys: Path, console: Console, options: argparse.Namespace
+    world: World,
+    testbed: Inventory | None,
+    out: Path,
+    keys: Path,
+    console: Console,
+    options: argparse.Namespace,
+    live: LiveTwin | None,
 ) -> tuple[list[RunResult], bool]:
     """Set up the machines and play; says too whether everything was played."""
     from hardware.coordinator.rig import reach, start_here  # noqa: PLC0415 - keeps --help quick
@@ -132,14 +134,14 @@ def _play(
     specs = _select(world, options.policy)
     pool = _inputs(world, options.images, testbed)
     if testbed is not None:
-        return _play_on(reach(world, testbed), world, specs, pool, out, console, options, testbed)
+        return _play_on(reach(world, testbed), world, specs, pool, out, console, options, live, testbed)
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     console.print(f"starting {world.problem.n_devices} agents on this machine")
-    rig = start_here(world, logs, keys, options.devices, options.emulate)
+    rig = start_here(world, logs, keys, options.devices, options.emulate, curve=options.curve == "on")
     assert rig.local is not None  # noqa: S101 - it was just started
     with closing(rig.local):
-        return _play_on(rig, world, specs, pool, out, console, options)
+        return _play_on(rig, world, specs, pool, out, console, options, live)
 
 
 def _play_on(
@@ -150,10 +152,12 @@ def _play_on(
     out: Path,
     console: Console,
     options: argparse.Namespace,
+    live: LiveTwin | None,
     testbed: Inventory | None = None,
 ) -> tuple[list[RunResult], bool]:
     from hardware.coordinator.answers import Answers  # noqa: PLC0415 - keeps --help quick
     from hardware.coordinator.labels import show_labels, weights_beside, weights_of  # noqa: PLC0415 - as above
+    from hardware.coordinator.progress import progress_bar  # noqa: PLC0415 - as above
     from hardware.node.bundle import pack  # noqa: PLC0415 - as above
     from hardware.testbed import Plan, TestbedBackend  # noqa: PLC0415 - as above
 
@@ -171,8 +175,8 @@ def _play_on(
         idle_s=options.idle,
         facts={"inputs": pool.source, "played_by": "one machine" if rig.local is not None else "testbed"},
     )
-    with _progress(world, specs, console) as progress:
-        backend = TestbedBackend(plan, rig.remotes, rig.local, progress)
+    with progress_bar(world, specs, console, str if live is None else lambda: live.line) as progress:
+        backend = TestbedBackend(plan, rig.remotes, rig.local, progress, live)
         try:
             backend.set_up()
             backend.measure_links()
@@ -265,50 +269,69 @@ def _select(world: World, labels: Sequence[str] | None) -> tuple[PolicySpec, ...
     return select(world, labels)
 
 
-@contextmanager
-def _progress(
-    world: World, specs: Sequence[PolicySpec], console: Console
-) -> Iterator[Callable[[str, int, float, int], None]]:
-    """A progress bar over the expected length of all runs; of requests where the length is not known."""
-    from rich.progress import Progress, TimeRemainingColumn  # noqa: PLC0415 - keeps --help quick
-
-    duration_s, requests = world.workload.duration_s, world.workload.requests
-    one = duration_s if duration_s is not None else float(requests or 1)
-    done = {"runs": -1, "key": ("", -1)}
-    with Progress(
-        *Progress.get_default_columns()[:-1],
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(f"{world.name}: setting up", total=one * len(specs) * world.replications)
-
-        def progress(label: str, replication: int, t_s: float, ended: int) -> None:
-            if done["key"] != (label, replication):
-                done["key"], done["runs"] = (label, replication), int(str(done["runs"])) + 1
-            part = min(t_s if duration_s is not None else float(ended), one)
-            text = f"{world.name}: {label}" + (f" #{replication + 1}" if world.replications > 1 else "")
-            bar.update(task, completed=int(str(done["runs"])) * one + part, description=f"{text}, {ended} requests")
-
-        yield progress
-
-
 def _finish(
-    world: World, results: Sequence[RunResult], out: Path, options: argparse.Namespace, *, complete: bool
+    world: World,
+    results: Sequence[RunResult],
+    out: Path,
+    options: argparse.Namespace,
+    live: LiveTwin | None,
+    *,
+    complete: bool,
+) -> Summary:
+    """Write the results."""
+    from twin.report import write_report  # noqa: PLC0415 - keeps --help quick
+    from twin.simulate import joined, write  # noqa: PLC0415 - as above
+
+    whole = joined(results)
+    if live is not None:
+        told = live.summaries()
+        whole = [replace(x, facts={**x.facts, "live": told[x.label]}) if x.label in told else x for x in whole]
+        live.write()
+    else:
+        for result, name in product(whole, ("live.jsonl", "live.json")):
+            # What an earlier run has left there is not of this one.
+            (out / result.label / name).unlink(missing_ok=True)
+    summary = write(world, whole, out, report=False, complete=complete)
+    if not options.no_report:
+        drawn = None if live is None else live.picture(whole[0].source)
+        write_report(out / "report.html", world, whole, summary, [] if drawn is None else [drawn])
+    return summary
+
+
+def _replay(world: World, results: Sequence[RunResult], out: Path, options: argparse.Namespace) -> None:
+    """Play the runs in the twin, from their own inputs and then with their own decisions, and write the results."""
+    from hardware.coordinator.compared import DECIDED, REPLAYED  # noqa: PLC0415 - keeps --help quick
+    from twin.calibration.replay import Inputs, replay_all  # noqa: PLC0415 - as above
+    from twin.simulate import joined, write  # noqa: PLC0415 - as above
+
+    measured = joined(results)
+    for name, decisions in ((REPLAYED, False), (DECIDED, True)):
+        replayed = replay_all(world, measured, Inputs(decisions=decisions))
+        write(world, replayed, out / name, report=not options.no_report)
+
+
+def _print(
+    summary: Summary,
+    options: argparse.Namespace,
+    out: Path,
+    live: LiveTwin | None,
+    comparison: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the results and print the comparison."""
+    """Print how the policies compare, and how well the live twin has predicted."""
+    if options.json:
+        data = summary.to_json()
+        data |= {} if live is None else {"live": live.summaries()}
+        data |= {} if comparison is None else {"comparison": comparison}
+        sys.stdout.write(json.dumps(data, indent=2) + "\n")
+        return
     from rich.console import Console  # noqa: PLC0415 - keeps --help quick
 
     from twin.report.table import show  # noqa: PLC0415 - as above
-    from twin.simulate import joined, write  # noqa: PLC0415 - as above
 
-    summary = write(world, joined(results), out, report=not options.no_report, complete=complete)
-    if options.json:
-        sys.stdout.write(json.dumps(summary.to_json(), indent=2) + "\n")
-        return
     console = Console()
     show(summary, console)
+    if live is not None:
+        live.show(console)
     report = "" if options.no_report else f"   report: {out / 'report.html'}"
     console.print(f"results: {out}{report}", soft_wrap=True)
 

@@ -6,7 +6,7 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hardware.coordinator.collect import ClockFit, put_together
 from hardware.coordinator.linkcheck import check, sizes_bytes
@@ -73,6 +73,28 @@ class Plan:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class Companion(Protocol):
+    """Somebody who follows each run while it lasts."""
+
+    def begin(
+        self, label: str, replication: int, dial: Callable[[], Conversation], zero_s: float, links: Sequence[LinkCheck]
+    ) -> None:
+        """A run is about to begin.
+
+        Args:
+            label: Name of the policy.
+            replication: Number of the replication.
+            dial: Opens a connection to the edge.
+            zero_s: This machine's monotonic time of run time 0.
+            links: What each direction of each link gave before the first run.
+        """
+        ...
+
+    def end(self) -> None:
+        """The run is over."""
+        ...
+
+
 class TestbedBackend:
     """Plays policies on the machines of a testbed.
 
@@ -87,6 +109,7 @@ class TestbedBackend:
         remotes: The machines, the edge first.
         local: The processes of a testbed on one machine; None for one of several machines.
         progress: Called while a run lasts: (label, replication, run time, requests that ended).
+        companion: Follows each run.
     """
 
     # The name begins as those of tests do, which are collected by name.
@@ -98,7 +121,9 @@ class TestbedBackend:
         remotes: Sequence[Remote],
         local: OneMachine | None = None,
         progress: Callable[[str, int, float, int], None] = lambda *_: None,
+        companion: Companion | None = None,
     ) -> None:
+        self._companion = companion
         self._plan, self._remotes, self._local, self._progress = plan, list(remotes), local, progress
         self._session = secrets.token_hex(8)
         self._plays = 0
@@ -169,9 +194,13 @@ class TestbedBackend:
         self._began = (before, started)
         watches = [self._watch(device, begin, zero_s) for device in range(1, len(self._remotes))]
         try:
+            if self._companion is not None:
+                self._companion.begin(label, replication, self._remotes[0].dial, zero_s, self.links)
             self._follow(label, replication)
             time.sleep(self._idle_s)
         finally:
+            if self._companion is not None:
+                self._companion.end()
             for watch in watches:
                 watch.stop()
         return self._collect(label, replication, before, watches, started)
@@ -227,6 +256,7 @@ class TestbedBackend:
             "downtime_s": world.problem.switch.downtime_s if self._plan.source == "emulated" else 0.0,
             "shift_s": [edge_s - offset.offset_s for offset in offsets],
             "check": self._plan.check,
+            "follow": self._companion is not None,
         }
 
     def _start(self, clocks: Sequence[tuple[float, Offset]]) -> float:
@@ -353,6 +383,8 @@ class TestbedBackend:
             "troubles": [text for reply in replies if reply is not None for text in reply["troubles"]],
             "notes": [*self.notes, *lost, *(error for watch in watches for error in watch.errors)],
         }
+        if self._local is not None:
+            facts["shaper"] = self._local.report()
         facts["caveats"] = self._caveats([*lost, *facts["troubles"]])
         self.collected = put_together(self._plan.world, label, self._plan.source, replication, replies, clocks, facts)
         return self.collected.result

@@ -53,7 +53,9 @@ class Decisions(NamedTuple):
     rows: list[list[str]]
 
 
-def write_report(path: Path, world: World, results: Sequence[RunResult], summary: Summary) -> None:
+def write_report(
+    path: Path, world: World, results: Sequence[RunResult], summary: Summary, more: Sequence[Picture] = ()
+) -> None:
     """Write a self-contained HTML page, and its figures as SVG files in the folder `figures` beside it.
 
     Args:
@@ -61,11 +63,12 @@ def write_report(path: Path, world: World, results: Sequence[RunResult], summary
         world: The scenario that was played.
         results: The policies, each with all its replications.
         summary: Their figures.
+        more: Figures that are to follow those of every report.
 
     Raises:
         RunFolderError: The file cannot be written.
     """
-    drawn = _drawn(world, results, summary)
+    drawn = [*_drawn(world, results, summary), *more]
     for picture in drawn:
         write_text(path.parent / "figures" / f"{picture.name}.svg", picture.alone())
     write_text(path, render(world, results, summary, drawn))
