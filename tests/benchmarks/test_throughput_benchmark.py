@@ -1,4 +1,4 @@
-"""What a model cut in three gives in requests per second: `pytest tests/benchmarks/test_throughput_benchmark.py -s`.
+"""What a model cut in three gives in requests per second: `pytest tests/benchmarks -m quiet -s`.
 
 With agents that only sleep, the testbed must reach the rate of its slowest stage: what it does beside the stages has to
 overlap with them. With agents that compute, its rate stands beside that of `torch.distributed.pipelining` on the same
@@ -11,6 +11,8 @@ import pytest
 from throughput import machines, partition_of, pipelining_rps, play, rate_rps, stages_s, world_of
 
 from twin.units import ms_from_s
+
+pytestmark = pytest.mark.quiet
 
 CLIENTS = 8
 SLEEP_S, COMPUTE_S = 10.0, 8.0

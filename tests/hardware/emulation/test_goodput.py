@@ -65,7 +65,7 @@ def shaper_process(wiring: Wiring, port: int, tmp_path: Path) -> tuple[Child, li
     return child, ports
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.parametrize("rtt_s", [0.002, 0.040])
 @pytest.mark.parametrize("rate_mbps", [5, 20, 50, 100, 200])
 def test_the_goodput_of_the_shaper_is_that_of_the_trace(
@@ -82,7 +82,7 @@ def test_the_goodput_of_the_shaper_is_that_of_the_trace(
     assert abs(np.median(error)) < 0.03
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 def test_the_shaper_follows_steps(standin: int, tmp_path: Path) -> None:
     shaper, ports = shaper_process(one_link(STEPS, 0.010), standin, tmp_path)
     t0_s = time.monotonic() + 0.2
@@ -96,7 +96,7 @@ def test_the_shaper_follows_steps(standin: int, tmp_path: Path) -> None:
         assert abs(np.median(error[inside])) < 0.03
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.root
 @pytest.mark.parametrize("rate_mbps", [5, 20, 100, 200])
 def test_the_goodput_of_namespaces_is_that_of_the_trace(rate_mbps: int, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_goodput_of_namespaces_is_that_of_the_trace(rate_mbps: int, tmp_path
     assert abs(np.median(error)) < 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.quiet
 @pytest.mark.root
 def test_namespaces_follow_steps(tmp_path: Path) -> None:
     trace = LinkTrace("steps", STEPS, STEPS, Steps.constant(0.0))
