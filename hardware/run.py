@@ -157,9 +157,10 @@ def _play_on(
 ) -> tuple[list[RunResult], bool]:
     from hardware.coordinator.answers import Answers  # noqa: PLC0415 - keeps --help quick
     from hardware.coordinator.labels import show_labels, weights_beside, weights_of  # noqa: PLC0415 - as above
+    from hardware.coordinator.plan import Plan  # noqa: PLC0415 - as above
     from hardware.coordinator.progress import progress_bar  # noqa: PLC0415 - as above
     from hardware.node.bundle import pack  # noqa: PLC0415 - as above
-    from hardware.testbed import Plan, TestbedBackend  # noqa: PLC0415 - as above
+    from hardware.testbed import TestbedBackend  # noqa: PLC0415 - as above
 
     wanted = weights_of(world, testbed)
     weights = None if options.no_check else weights_beside(options.testbed, wanted)

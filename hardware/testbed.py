@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from hardware.coordinator.collect import ClockFit, put_together
+from hardware.coordinator.agree import caveats, check_versions
+from hardware.coordinator.collect import put_together
+from hardware.coordinator.gather import gather
 from hardware.coordinator.linkcheck import check, sizes_bytes
 from hardware.coordinator.watch import Watch
 from twin.errors import MachineError, MeasurementError, TransportError
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
 
     from hardware.coordinator.collect import Collected
     from hardware.coordinator.linkcheck import LinkCheck
-    from hardware.coordinator.remote import Conversation, Remote, Reply
-    from hardware.edge.switching import SwitchMode
+    from hardware.coordinator.plan import Companion, Plan
+    from hardware.coordinator.remote import Conversation, Remote
     from hardware.emulation.machine import OneMachine
-    from hardware.node.setup import Orders
     from hardware.transport.clock import Offset
     from twin.control import Policy
-    from twin.profiles import Source
     from twin.records import RunResult
     from twin.world import World
 
@@ -34,65 +34,8 @@ _POISED_S = 120.0
 _LEAD_S = 0.3
 """Time from the last preparation to run time 0, for the command to reach every machine."""
 _POLL_S = 0.1
-_COLLECT_S = 120.0
-_KIND_WORDS = {
-    "profile": "emulated: it computes, then waits until the profiled time has passed",
-    "sleep": "emulated: it computes nothing and waits for the profiled time",
-    "factor": "emulated: it computes, then waits in proportion",
-}
 _RESTART_S = 2.0
 """Time after which an agent on this machine that has died is started again, as a service manager would."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What a testbed is set up with.
-
-    Attributes:
-        world: The scenario.
-        bundle: The scenario, packed for the agents.
-        inputs: Bytes of each input of the pool.
-        orders: What is asked of each machine.
-        source: What its figures are: `measured`, or `emulated` if any machine or link is.
-        switch: How the partition is changed.
-        one_by_one: Set the machines up one after the other, as those that share a host must be.
-        check: Whether answers are kept to be checked.
-        idle_s: How long meters are read before and after each run, for the idle baseline.
-        facts: What is to be recorded with every run.
-    """
-
-    world: World
-    bundle: bytes
-    inputs: tuple[bytes, ...]
-    orders: tuple[Orders, ...]
-    source: Source
-    switch: SwitchMode = "epoch"
-    one_by_one: bool = False
-    check: bool = True
-    idle_s: float = 5.0
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-class Companion(Protocol):
-    """Somebody who follows each run while it lasts."""
-
-    def begin(
-        self, label: str, replication: int, dial: Callable[[], Conversation], zero_s: float, links: Sequence[LinkCheck]
-    ) -> None:
-        """A run is about to begin.
-
-        Args:
-            label: Name of the policy.
-            replication: Number of the replication.
-            dial: Opens a connection to the edge.
-            zero_s: This machine's monotonic time of run time 0.
-            links: What each direction of each link gave before the first run.
-        """
-        ...
-
-    def end(self) -> None:
-        """The run is over."""
-        ...
 
 
 class TestbedBackend:
@@ -143,7 +86,7 @@ class TestbedBackend:
             TransportError: A machine does not answer.
         """
         hellos = [conversation.ask("hello").content for conversation in self._conversations]
-        _check_versions([remote.name for remote in self._remotes], hellos)
+        check_versions([remote.name for remote in self._remotes], hellos)
         if self._plan.one_by_one:
             replies = [self._set_up_one(k, talk) for k, talk in enumerate(self._conversations)]
         else:
@@ -321,18 +264,6 @@ class TestbedBackend:
                 self._conversations[device] = self._remotes[device].dial()
                 del self._died_s[device]
 
-    def _caveats(self, troubles: Sequence[str]) -> list[str]:
-        """What a reader of the figures should bear in mind, in sentences."""
-        kinds = {kind: [x["name"] for x in self.machines if x["emulate"] == kind] for kind in _KIND_WORDS}
-        said = [f"{', '.join(names)}: {_KIND_WORDS[kind]}." for kind, names in kinds.items() if names]
-        continuum = self._plan.world.problem.continuum
-        for entry in self.links:
-            link = continuum.links[entry.link]
-            ends = (continuum.names[link.a], continuum.names[link.b])
-            warning = entry.warning(ends if entry.direction == 0 else ends[::-1])
-            said += [] if warning is None else [f"{warning}."]
-        return [*said, *(f"{text}." for text in troubles)]
-
     @property
     def _idle_s(self) -> float:
         """Time before and after a run in which meters show what machines draw when nothing is asked of them."""
@@ -355,49 +286,24 @@ class TestbedBackend:
         watches: Sequence[Watch],
         started: str,
     ) -> RunResult:
-        replies: list[Reply | None] = []
-        clocks: list[ClockFit] = []
-        lost: list[str] = []
-        for talk, (at_s, offset) in zip(self._conversations, before, strict=True):
-            reply, clock = None, ClockFit((at_s, at_s), (offset.offset_s, offset.offset_s), offset.uncertainty_s)
-            try:
-                reply = talk.ask("collect", timeout_s=_COLLECT_S if not replies else 10.0, replication=replication)
-                after = talk.clock_offset()
-                worst_s = max(offset.uncertainty_s, after.uncertainty_s)
-                clock = ClockFit((at_s, time.monotonic()), (offset.offset_s, after.offset_s), worst_s)
-            except (TransportError, MachineError) as error:
-                if not replies:
-                    raise
-                lost.append(f"the records of {talk.name} are lost: {error}")
-            replies.append(reply)
-            clocks.append(clock)
+        found = gather(self._conversations, before, replication)
         facts = {
             **self._plan.facts,
             "backend": "testbed",
             "started": started,
             "machines": self.machines,
             "links": [x.to_json() for x in self.links],
-            "clocks": [clock.to_json() for clock in clocks],
+            "clocks": [clock.to_json() for clock in found.clocks],
             "switch": self._plan.switch,
             "returns": {watch.name: watch.returns for watch in watches},
-            "troubles": [text for reply in replies if reply is not None for text in reply["troubles"]],
-            "notes": [*self.notes, *lost, *(error for watch in watches for error in watch.errors)],
+            "troubles": found.troubles,
+            "notes": [*self.notes, *found.lost, *(error for watch in watches for error in watch.errors)],
         }
         if self._local is not None:
             facts["shaper"] = self._local.report()
-        facts["caveats"] = self._caveats([*lost, *facts["troubles"]])
-        self.collected = put_together(self._plan.world, label, self._plan.source, replication, replies, clocks, facts)
+        troubles = [*found.lost, *found.troubles]
+        facts["caveats"] = caveats(self._plan.world.problem.continuum, self.machines, self.links, troubles)
+        self.collected = put_together(
+            self._plan.world, label, self._plan.source, replication, found.replies, found.clocks, facts
+        )
         return self.collected.result
-
-
-def _check_versions(names: Sequence[str], hellos: Sequence[dict[str, Any]]) -> None:
-    """Machines must run one version of the project; another name at an address is a mistake in the inventory."""
-    for name, hello in zip(names, hellos, strict=True):
-        if hello["name"] != name:
-            raise MachineError(
-                f"the agent at the address of `{name}` is called `{hello['name']}`; correct the testbed file"
-            )
-    versions = {name: hello["versions"].get("continuum-twin") for name, hello in zip(names, hellos, strict=True)}
-    if len(set(versions.values())) > 1:
-        words = ", ".join(f"{name} {version}" for name, version in versions.items())
-        raise MachineError(f"the machines run different versions of the project ({words}); install one everywhere")

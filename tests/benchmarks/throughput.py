@@ -16,13 +16,14 @@ import torch
 from torch import distributed
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
+from hardware.coordinator.plan import Plan
 from hardware.coordinator.rig import start_here
 from hardware.models import build_model
 from hardware.node.bundle import pack
 from hardware.node.links import Dial
 from hardware.node.workshop import SleepingWorkshop
 from hardware.stages import split
-from hardware.testbed import Plan, TestbedBackend
+from hardware.testbed import TestbedBackend
 from hardware.tracing.trace import trace
 from twin.policies import POLICIES
 from twin.records import Outcome

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hardware.coordinator.plan import Plan
 from hardware.coordinator.rig import start_here
 from hardware.node.bundle import pack
-from hardware.testbed import Plan, TestbedBackend
+from hardware.testbed import TestbedBackend
 from twin.policies import POLICIES
 from twin.scenario import load_world
 
@@ -31,7 +32,7 @@ devices:
 links:
   - {between: [edge, fog], rate_bps: 100e+6, rtt_s: 0.002}
   - {between: [fog, cloud], rate_bps: 200e+6, rtt_s: 0.002}
-workload: {kind: poisson, rate_rps: 10.0, duration_s: 10.0}
+workload: {kind: poisson, rate_rps: 10.0, duration_s: 9.0}
 objective: {latency: 1.0}
 control: {every_s: 0.5}
 detect_s: 0.5

@@ -101,7 +101,7 @@ def test_a_policy_that_keeps_to_one_device_falls_back_on_the_edge_meanwhile(test
     assert_all_answered(result)
     assert devices_used(result, 0.0, 1.4) == {CLOUD}
     assert devices_used(result, 3.2, 4.4) == {0}
-    assert devices_used(result, 7.0, 10.0) == {CLOUD}
+    assert devices_used(result, 7.0, 9.0) == {CLOUD}
     assert result.requests.replays.sum() > 0
 
 
