@@ -160,14 +160,18 @@ def test_an_agent_that_says_nothing_is_given_up(tmp_path: Path) -> None:
         LocalTestbed(make_world(), [quiet] * 3, tmp_path, startup_s=0.01).open()
 
 
+def pid_of_agent(testbed: LocalTestbed, device: int) -> int:
+    return testbed.agents._children[device].process.pid
+
+
 def test_a_crash_of_the_edge_in_the_middle_of_a_run_is_noticed(testbed: LocalTestbed) -> None:
-    os.kill(children_of(os.getpid())[1], signal.SIGKILL)
+    os.kill(pid_of_agent(testbed, 0), signal.SIGKILL)
     with pytest.raises(EmulationError, match=r"agent of `pi`: ended early \(ended by SIGKILL"):
         check_for_a_while(testbed)
 
 
 def test_a_run_goes_on_without_the_others(testbed: LocalTestbed) -> None:
-    os.kill(children_of(os.getpid())[2], signal.SIGKILL)
+    os.kill(pid_of_agent(testbed, 1), signal.SIGKILL)
     while testbed.agents.alive(1):
         time.sleep(0.01)
     testbed.kill(2)
@@ -176,7 +180,8 @@ def test_a_run_goes_on_without_the_others(testbed: LocalTestbed) -> None:
 
 
 def test_a_crash_of_the_shaper_is_noticed(testbed: LocalTestbed) -> None:
-    os.kill(children_of(os.getpid())[0], signal.SIGKILL)
+    assert testbed._shaper is not None
+    os.kill(testbed._shaper.process.pid, signal.SIGKILL)
     with pytest.raises(EmulationError, match="shaper: ended early"):
         check_for_a_while(testbed)
     with pytest.raises(EmulationError, match="shaper: ended early"):
