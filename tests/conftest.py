@@ -5,8 +5,12 @@ Hypothesis draws the same examples in every run, so that a failure stays a failu
 """
 
 import os
+import signal
 
 from hypothesis import settings
+
+# A shell that starts pytest in the background may leave SIGINT ignored, and children of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", derandomize=False)

@@ -91,9 +91,11 @@ class Play:
         elif what == "report" and self.conductor is not None:
             self.conductor.hear(Report.from_json(message["report"]))
         elif what == "probe-link":
-            self.probes.link(LinkProbe(message["link"], message["direction"], message["size_bytes"]), message["epoch"])
+            self.probes.link(
+                LinkProbe(message["link"], message["direction"], message["size_bytes"]), int(message["epoch"])
+            )
         elif what == "probe-stage":
-            self.probes.stage(tuple(message["layers"]), message["epoch"])
+            self.probes.stage(tuple(message["layers"]), int(message["epoch"]))
         elif what == "unready":
             self.machine.trouble(str(message["error"]), True)
 

@@ -29,7 +29,7 @@ class TestOptions:
 
 @pytest.mark.slow
 def test_a_device_that_becomes_slower_than_its_profile_is_flagged_and_fitted(tmp_path):
-    text = SCENARIO.replace("drain_s: 20\n", FAULT).replace("duration_s: 10.0", "duration_s: 18.0")
+    text = SCENARIO.replace("drain_s: 20\n", FAULT).replace("duration_s: 9.0", "duration_s: 18.0")
     said = []
     with rig(tmp_path, text) as made:
         live = LiveTwin(made.world, tmp_path / "out", said.append)
@@ -61,7 +61,7 @@ def test_a_run_with_comparison_and_live_twin_writes_all_it_promises(tmp_path, ca
 
     data.symlink_to(Path(__file__).parents[2] / "data")
     scenario = tmp_path / "scenario.yaml"
-    scenario.write_text(SCENARIO.replace("duration_s: 10.0", "duration_s: 6.0"), encoding="utf-8")
+    scenario.write_text(SCENARIO.replace("duration_s: 9.0", "duration_s: 6.0"), encoding="utf-8")
     out = tmp_path / "out"
     status = main(
         [str(scenario), "--devices", "sleep", "--no-check", "--live", "--compare", "--repeats", "2", "--out", str(out),
