@@ -7,15 +7,13 @@ import sys
 import pytest
 from closure import play, small_scenario
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.quiet
 
 MOST_MEAN, MOST_P95 = 0.03, 0.05
 """Differences that are allowed, as shares of the simulated figure."""
 
 
-@pytest.mark.parametrize(
-    "label", ["split", pytest.param("edge", marks=pytest.mark.quiet), pytest.param("far", marks=pytest.mark.quiet)]
-)
+@pytest.mark.parametrize("label", ["split", "edge", "far"])
 def test_the_testbed_takes_as_long_as_the_twin_says(tmp_path, label):
     scenario = small_scenario(tmp_path / "project")
     closure = play(scenario, label, tmp_path / "first")
